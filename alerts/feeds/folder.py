@@ -1,0 +1,197 @@
+"""Watched folder: what an FTP server, a copy script or an operator drops as ``*.xml``.
+
+By polling, so that it also works on network file systems. A file is read once its size and time have
+stood still for one poll, stays where it is until intake has journalled it, and then moves to ``taken/``
+or ``refused/`` (there with a ``.reason.txt`` beside it). A crash in between brings it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from alerts.feed import Document, FeedError, Outcome
+from alerts.formats.xml import MAX_BYTES
+
+PATIENCE: Final = timedelta(seconds=30)
+"""FTP servers create a file empty and fill it as data comes, with stalls. One that is empty or does not
+end like XML is given this long without a change before it is taken as it is (and refused, loudly)."""
+
+
+def folder_is_private(path: Path) -> str | None:
+    """Why others could put a warning into `path`, or None when only this user (and root) can.
+
+    Private means: a real directory owned by us with mode 0700, below directories that nobody else may
+    rename in (owned by root or us; writable by others only with the sticky bit).
+    """
+    if not path.is_absolute():
+        return f"{path} is not an absolute path"
+    try:
+        own = path.lstat()
+        if stat.S_ISLNK(own.st_mode) or not stat.S_ISDIR(own.st_mode):
+            return f"{path} is not a real directory"
+        if own.st_uid != os.geteuid():
+            return f"{path} belongs to user {own.st_uid}, not to the service ({os.geteuid()})"
+        if own.st_mode & 0o077:
+            return f"{path} is open to others (mode {stat.S_IMODE(own.st_mode):04o}); chmod 0700 {path}"
+        for parent in path.parents:
+            above = parent.lstat()
+            if stat.S_ISLNK(above.st_mode):
+                return f"{parent} is a symbolic link; name the real folder"
+            if above.st_uid not in (0, os.geteuid()):
+                return f"{parent} belongs to user {above.st_uid}, who could replace {path}"
+            if above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX:
+                return f"{parent} is writable by others, who could replace {path}"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What tells one content of a name from another without reading it."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> _Stamp:
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class FolderFeed:
+    """Feed over the files of one folder. Symbolic links and sub-folders are left alone."""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        interval: float = 0.5,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`interval` is seconds between looks; a new file is yielded at the second look that finds it.
+
+        Raises FeedError if `path` is there and is not a folder. A missing one is waited for.
+        """
+        if path.exists() and not path.is_dir():
+            raise FeedError(f"{path} is not a folder")
+        self.name = name
+        self.last_good: datetime | None = None
+        self.trouble = ""
+        self._path = path
+        self._interval = interval
+        self._clock = clock
+        self._sleep = sleep
+        self._stuck = ""
+        """Why the last file could not be moved away; it is not yielded again, but the folder fills up."""
+        self._before: dict[str, _Stamp] = {}
+        self._out: dict[str, _Stamp] = {}
+        """Yielded; neither moved nor changed since."""
+
+    async def documents(self) -> AsyncIterator[Document]:
+        """See `alerts.feed.Feed.documents`. Oldest file first."""
+        self._out.clear()
+        while True:
+            try:
+                ready = await asyncio.to_thread(self._look)
+            except FeedError as error:
+                self.trouble, ready = str(error), []
+            else:
+                self.trouble, self.last_good = self._stuck, self._clock()
+            for name, stamp in ready:
+                document = await asyncio.to_thread(self._read, name, stamp)
+                if document is not None:
+                    self._out[name] = stamp
+                    yield document
+            await self._sleep(self._interval)
+
+    def _look(self) -> list[tuple[str, _Stamp]]:
+        found: dict[str, _Stamp] = {}
+        try:
+            with os.scandir(self._path) as entries:
+                for entry in entries:
+                    if entry.name.lower().endswith(".xml") and entry.is_file(follow_symlinks=False):
+                        try:
+                            found[entry.name] = _Stamp.of(entry.stat(follow_symlinks=False))
+                        except FileNotFoundError:
+                            continue  # gone between listing and looking
+        except OSError as error:
+            raise FeedError(f"{self._path}: {error.strerror}") from error
+        ready = [
+            (name, stamp)
+            for name, stamp in found.items()
+            if self._before.get(name) == stamp and self._out.get(name) != stamp
+        ]
+        self._before = found
+        self._out = {name: stamp for name, stamp in self._out.items() if name in found}
+        return sorted(ready, key=lambda item: (item[1].mtime_ns, item[0]))
+
+    def _read(self, name: str, stamp: _Stamp) -> Document | None:
+        """The file as it was seen, or None if it changed or went meanwhile."""
+
+        async def acknowledge(outcome: Outcome, reason: str) -> None:
+            await asyncio.to_thread(self._move, name, stamp, outcome, reason)
+
+        def document(body: bytes, refused: str = "") -> Document:
+            return Document(self.name, name, body, self._clock(), acknowledge, refused)
+
+        if stamp.size > MAX_BYTES:
+            return document(b"", f"{stamp.size:,} bytes; the limit is {MAX_BYTES:,}")
+        try:
+            # NOFOLLOW and NONBLOCK: the name may have become a link or a pipe since we looked.
+            handle = os.open(self._path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    return None
+                body = file.read(MAX_BYTES + 1)
+                if _Stamp.of(os.fstat(handle)) != stamp or len(body) != stamp.size:
+                    return None
+            quiet = self._clock().timestamp() - stamp.mtime_ns / 1e9
+            if not body.rstrip(b" \t\r\n\0").endswith(b">") and quiet < PATIENCE.total_seconds():
+                return None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return document(b"", f"cannot be read: {error.strerror}")
+        return document(body)
+
+    def _move(self, name: str, stamp: _Stamp, outcome: Outcome, reason: str) -> None:
+        """Into the outcome's sub-folder, unless another file has taken the name since."""
+        source = self._path / name
+        folder = self._path / outcome.value
+        try:
+            if _Stamp.of(source.lstat()) != stamp:
+                return
+            folder.mkdir(mode=0o700, exist_ok=True)
+            target = _free(folder / name)
+            source.rename(target)
+            if _Stamp.of(target.lstat()) != stamp:
+                # Replaced between looking and moving: the new content has not been read yet.
+                target.rename(source if not source.exists() else _free(source))
+                return
+            if outcome is Outcome.REFUSED:
+                why = target.with_name(f"{target.name}.reason.txt")
+                why.write_text(f"{reason or 'no reason given'}\n", encoding="utf-8")
+            self._stuck = ""
+        except FileNotFoundError:
+            return  # taken away by somebody, or moved by an earlier acknowledgement
+        except OSError as error:
+            self._stuck = f"{source} could not be moved to {folder}: {error.strerror}"
+
+
+def _free(path: Path) -> Path:
+    """`path`, or with a number before its ending where that is taken."""
+    number, free = 0, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}.{number}{path.suffix}")
+    return free

@@ -1,0 +1,448 @@
+"""The controller: its parts wired by one straight function, run under one TaskGroup, every task named.
+
+`open_app` builds, `App.run` runs until cancelled. Our bugs travel up and end the process; systemd starts it
+again and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from alerts.feed import Feed
+from alerts.feeds.cap_index import CapIndexFeed
+from alerts.feeds.folder import FolderFeed
+from alerts.regions import Unresolved
+from config import schema
+from config.counties import load_county
+from config.schema import Config, Mode
+from controller import escalation
+from controller.clock import WireClock, moment, mono_ms, wall_ms
+from controller.desk import Desk, decode_plan
+from controller.dispatch import Dispatcher, Signers
+from controller.intake import Intake
+from controller.keys import CountyKeys, load, throw_away
+from controller.metrics import Metrics
+from controller.register import Register
+from controller.store import Store, Unknown
+from controller.summary import Summary, summarise
+from controller.voicing import Voicing
+from simulators.broker import EmbeddedBroker
+from terminals import delivery
+from terminals.broadcast import Kind
+from terminals.model import is_simulated
+from terminals.seal import KeyRole
+from terminals.transports.mqtt import Endpoint, MqttTransport
+
+log = logging.getLogger(__name__)
+
+ALARMS_KEPT: Final = 50
+ONLINE_MS: Final = 5 * 60_000
+CLOCK_EVERY_S: Final = 10.0
+
+
+class StartError(Exception):
+    """The configuration does not allow a start: what is missing and the command that mends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    name: str
+    kind: str
+    official: bool
+    authenticated: str
+    last_good: datetime | None
+    problem: str
+
+
+class App:
+    """What the web API sees. Made by `open_app` only."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        sandbox: bool,
+        store: Store,
+        register: Register,
+        transport: MqttTransport,
+        dispatcher: Dispatcher,
+        voicing: Voicing,
+        desk: Desk,
+        intake: Intake,
+        metrics: Metrics,
+        alarms: deque[str],
+        feeds: list[tuple[schema.Feed, Feed]],
+        api: socket.socket,
+        village: socket.socket,
+    ) -> None:
+        self.version = version("fenghuo")
+        self.config = config
+        self.county = register.county
+        self.sandbox = sandbox
+        self.store = store
+        self.register = register
+        self.transport = transport
+        self.dispatcher = dispatcher
+        self.voicing = voicing
+        self.desk = desk
+        self.intake = intake
+        self.metrics = metrics
+        self.alarms = alarms
+        self._feeds = feeds
+        self._api = api
+        self._village = village
+
+    async def run(self, ready: asyncio.Event | None = None) -> None:
+        """Everything, until cancelled."""
+        from controller.web.operators import operators_api
+        from controller.web.village import village_api
+
+        await self.intake.recover({settings.name: settings.codes for settings, _ in self._feeds})
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.transport.run(self.dispatcher.upward, self._broker), name="transport")
+            tasks.create_task(self.dispatcher.run(), name="dispatch")
+            tasks.create_task(self.desk.run(), name="desk")
+            tasks.create_task(self.voicing.run(), name="voice")
+            tasks.create_task(self._keep_time(), name="clock")
+            tasks.create_task(
+                escalation.ring(self.store, self.desk, self.metrics, self.config.hold_hook, self.alarm),
+                name="escalation",
+            )
+            for settings, feed in self._feeds:
+                tasks.create_task(self.intake.pump(feed, settings.codes), name=f"feed.{feed.name}")
+            tasks.create_task(_serve(operators_api(self), self._api), name="web.operators")
+            tasks.create_task(_serve(village_api(self), self._village), name="web.village")
+            if ready is not None:
+                ready.set()
+
+    def alarm(self, text: str) -> None:
+        """For the engineer: in the log, the metrics and the status."""
+        log.error("ALARM: %s", text)
+        self.metrics.alarms.inc()
+        self.alarms.append(f"{moment(wall_ms()).isoformat(timespec='seconds')} {text}")
+
+    # --- what the API asks ---------------------------------------------------------------------
+
+    def problems(self) -> list[str]:
+        """Why a warning could not go out now."""
+        found = []
+        if not self.transport.connected:
+            found.append("the broker is not there")
+        return found
+
+    def refresh_gauges(self) -> None:
+        self.metrics.terminals_online.set(self.online_count())
+        self.metrics.broker_up.set(int(self.transport.connected))
+        for _, feed in self._feeds:
+            if feed.last_good is not None:
+                self.metrics.feed_last_good.labels(feed.name).set(feed.last_good.timestamp())
+
+    def online_count(self) -> int:
+        now = self.dispatcher.now()
+        return sum(1 for seen in self.dispatcher.online.values() if now - seen < ONLINE_MS)
+
+    def feed_states(self) -> list[FeedState]:
+        return [
+            FeedState(f.name, s.kind, s.official, s.authenticated, f.last_good, f.trouble)
+            for s, f in self._feeds
+        ]
+
+    async def summary(self, broadcast: str) -> Summary:
+        """Raises Unknown."""
+        run = self.dispatcher.runs.get(broadcast)
+        row = run.row if run is not None else await self.store.broadcast(broadcast)
+        alert = await self.store.alert(row.broadcast.alert_id)
+        if run is not None:
+            facts: dict[str, dict[delivery.FactKey, delivery.FactValue]] = run.facts
+        else:
+            planned, rows = await self.store.deliveries(broadcast)
+            facts = {terminal: {} for terminal in planned}
+            for fact in rows:
+                facts.setdefault(fact.terminal, {})[fact.key] = fact.value
+        waiting = run.waiting if run is not None else 0 if row.done else len(facts)
+        silent = decode_plan(alert).silent_villages if alert.plan is not None else ()
+        return summarise(
+            row,
+            alert.headline,
+            facts,
+            self.register.terminals,
+            self.county,
+            waiting=waiting,
+            last_seen=self.dispatcher.online.get,
+            silent_villages=silent,
+        )
+
+    def version_of(self, broadcast: str) -> int:
+        run = self.dispatcher.runs.get(broadcast)
+        return run.version if run is not None else -1
+
+    async def changed(self, broadcast: str, before: int, seconds: float) -> None:
+        """Until the broadcast is no longer as it was at version `before`; `seconds` at most."""
+        run = self.dispatcher.runs.get(broadcast)
+        if run is None:
+            await asyncio.sleep(min(seconds, 0.2))
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), run.changed:
+                await run.changed.wait_for(lambda: run.version != before)
+
+    async def terminal_rows(self) -> list[dict[str, object]]:
+        import msgspec
+
+        now = self.dispatcher.now()
+        rows: list[dict[str, object]] = []
+        for row in await self.store.terminals():
+            t = row.terminal
+            village = self.county.village(t.village)
+            seen = self.dispatcher.online.get(t.id)
+            rows.append(
+                {
+                    "id": t.id,
+                    "name": t.name,
+                    "village": village.name,
+                    "township": self.county.township(village.township_key).name,
+                    "village_key": t.village,
+                    "lat": t.lat,
+                    "lon": t.lon,
+                    "languages": list(t.languages),
+                    "enrolled": t.enrolled,
+                    "simulated": is_simulated(t.id),
+                    "last_seen": moment(row.last_seen) if row.last_seen else None,
+                    "online": seen is not None and now - seen < ONLINE_MS,
+                    "health": msgspec.json.decode(row.health) if row.health else {},
+                }
+            )
+        return rows
+
+    def village_name(self, key: str) -> str:
+        village = self.county.village(key)
+        return f"{self.county.township(village.township_key).name}{village.name}"
+
+    def find_villages(self, typed: str) -> frozenset[str]:
+        """Raises Unknown with what was probably meant."""
+        found = self.county.find(typed)
+        if isinstance(found, Unresolved):
+            raise Unknown(found.text)
+        return found.villages
+
+    def one_village(self, typed: str) -> str:
+        """Raises Unknown unless `typed` is a village key or names exactly one village."""
+        if any(v.key == typed for v in self.county.villages):
+            return typed
+        villages = self.find_villages(typed)
+        if len(villages) != 1:
+            raise Unknown(f"{typed} is {len(villages)} villages; a terminal stands in one")
+        return next(iter(villages))
+
+    # --- small tasks ---------------------------------------------------------------------------
+
+    async def _broker(self, up: bool) -> None:
+        self.metrics.broker_up.set(int(up))
+
+    async def _keep_time(self) -> None:
+        while True:
+            await self.store.set_meta("signed_until", str(self.dispatcher.now()))
+            await asyncio.sleep(CLOCK_EVERY_S)
+
+
+@contextlib.asynccontextmanager
+async def open_app(config: Config, *, sandbox: bool) -> AsyncIterator[App]:
+    """Builds the controller: checks, keys, store, sockets. Raises StartError, ConfigError, KeysError,
+    StoreError, BrokerError. Everything it opened is closed again, last first."""
+    metrics = Metrics()
+    alarms: deque[str] = deque(maxlen=ALARMS_KEPT)
+    async with AsyncExitStack() as stack:
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stack.enter_context(_alone(config.state_dir / "lock"))
+        for settings in config.feeds:
+            if isinstance(settings, schema.FolderFeed):
+                settings.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        pack = load_county(config.county)
+        keys = throw_away() if sandbox else load(config.keys_dir, _roles(config))
+        store = await Store.open(config.state_dir / "fenghuo.db")
+        stack.push_async_callback(store.close)
+        endpoint = await _broker(config, stack)
+        api = stack.enter_context(_listen(config.listen.api))
+        village = stack.enter_context(_listen(config.listen.terminals))
+        audio_base = config.listen.audio_base(village.getsockname()[1])
+        scheme = "mqtts" if endpoint.tls else "mqtt"
+        register = Register(
+            store,
+            pack.county,
+            keys,
+            broker=f"{scheme}://{endpoint.host}:{endpoint.port}",
+            audio=audio_base,
+            sandbox=sandbox,
+        )
+        await register.load()
+        voicing = Voicing(config.voice, config.state_dir, pack.readings, metrics)
+        stack.push_async_callback(voicing.close)
+        if config.mode is Mode.ACTUAL and not sandbox and not voicing.approved:
+            raise StartError(
+                "mode: actual needs voice.approved_by and approved_on: somebody of the county must "
+                "have listened to the voice (fenghuo alert preview) and answer for it"
+            )
+        clock, doubt = WireClock.start(wall_ms(), mono_ms(), int(await store.meta("signed_until") or 0))
+        transport = MqttTransport(endpoint, pack.county.key)
+
+        def alarm(text: str) -> None:
+            app.alarm(text)
+
+        signers = _signers(keys)
+        dispatcher = Dispatcher(
+            store,
+            transport,
+            _signers(keys),
+            register.report_key,
+            register.groups,
+            audio_base,
+            clock,
+            metrics,
+            alarm,
+        )
+        desk = Desk(config, pack.county, store, register, dispatcher, voicing, metrics, kinds=frozenset(signers.roles))
+        intake = Intake(store, desk, metrics, alarm)
+        feeds = [(settings, _feed(settings)) for settings in config.feeds]
+        app = App(
+            config,
+            sandbox=sandbox,
+            store=store,
+            register=register,
+            transport=transport,
+            dispatcher=dispatcher,
+            voicing=voicing,
+            desk=desk,
+            intake=intake,
+            metrics=metrics,
+            alarms=alarms,
+            feeds=feeds,
+            api=api,
+            village=village,
+        )
+        if doubt is not None:
+            app.alarm(doubt)
+        yield app
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two controllers on one state would both count, and sound twice. The kernel frees the lock of a killed
+    process."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartError(f"another controller is running on {path.parent}; stop it first") from None
+        yield
+
+
+def _roles(config: Config) -> tuple[KeyRole, ...]:
+    """In drill mode the actual key is not even read."""
+    roles = tuple(KeyRole)
+    return roles if config.mode is Mode.ACTUAL else tuple(r for r in roles if r is not KeyRole.ACTUAL)
+
+
+def _signers(keys: CountyKeys) -> Signers:
+    return Signers(
+        {Kind(role.value): s for role, s in keys.signers.items() if role is not KeyRole.SERVICE},
+        keys.signers[KeyRole.SERVICE],
+    )
+
+
+async def _broker(config: Config, stack: AsyncExitStack) -> Endpoint:
+    broker = config.broker
+    if broker.embedded is not None:
+        child = EmbeddedBroker(broker.embedded.port)
+        await stack.enter_async_context(child)
+        return Endpoint("127.0.0.1", child.port)
+    password = None
+    if broker.password_file is not None:
+        password = _secret(broker.password_file)
+    tls = None
+    if broker.tls:
+        tls = ssl.create_default_context(cafile=str(broker.ca_file) if broker.ca_file else None)
+    return Endpoint(broker.host, broker.port, broker.username, password, tls)
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StartError(f"broker.password_file {path}: {error.strerror}") from error
+
+
+def _feed(settings: schema.Feed) -> Feed:
+    if isinstance(settings, schema.FolderFeed):
+        return FolderFeed(settings.name, settings.path)
+    # With a ca_file only certificates under it are accepted: pinned, never ignored.
+    tls = ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else None
+    return CapIndexFeed(
+        settings.name, settings.url, hosts=settings.hosts, interval=settings.every.total_seconds(), tls=tls
+    )
+
+
+@contextlib.contextmanager
+def _listen(address: schema.Tcp | schema.UnixSocket) -> Iterator[socket.socket]:
+    if isinstance(address, schema.UnixSocket):
+        path = address.path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()  # of a process that was killed; two controllers are kept apart by the store's lock
+        sock = socket.socket(socket.AF_UNIX)
+        target: tuple[str, int] | str = str(path)
+    else:
+        sock = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        target = (address.host, address.port)
+    try:
+        sock.bind(target)
+        if isinstance(address, schema.UnixSocket):
+            address.path.chmod(0o600)
+        sock.listen(1024)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise StartError(
+            f"cannot listen at {address}: {error.strerror}; is another controller running?"
+        ) from error
+    try:
+        yield sock
+    finally:
+        sock.close()
+        if isinstance(address, schema.UnixSocket):
+            with contextlib.suppress(FileNotFoundError):
+                address.path.unlink()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are the program's business, not one server's
+
+
+async def _serve(api: FastAPI, sock: socket.socket) -> None:
+    server = _Server(
+        uvicorn.Config(api, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    )
+    try:
+        await server.serve(sockets=[sock])
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await server.shutdown(sockets=[])
+        raise

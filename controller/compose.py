@@ -1,0 +1,92 @@
+"""An operator's words become an Alert of the same type as a feed's, so that one road serves both."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from alerts import hazards
+from alerts.lifecycle import OPERATOR
+from alerts.model import (
+    Alert,
+    Area,
+    CodeScheme,
+    Colour,
+    Info,
+    MsgType,
+    RegionCode,
+    Scope,
+    Severity,
+    Status,
+    Urgency,
+)
+from alerts.regions import County, Unresolved
+from config.schema import Issuer
+from controller.ids import new_id
+from controller.web.models import Compose
+from terminals.broadcast import Kind
+
+_STATUS = {Kind.ACTUAL: Status.ACTUAL, Kind.EXERCISE: Status.EXERCISE, Kind.TEST: Status.TEST}
+_COLOUR_ZH = {Colour.RED: "红色", Colour.ORANGE: "橙色", Colour.YELLOW: "黄色", Colour.BLUE: "蓝色"}
+# 《国家突发公共事件总体应急预案》 Ⅰ to Ⅳ with its colours, and the CAP severities of `feeds.md` §5.1.
+_SEVERITY = {
+    Colour.RED: Severity.EXTREME,
+    Colour.ORANGE: Severity.SEVERE,
+    Colour.YELLOW: Severity.MODERATE,
+    Colour.BLUE: Severity.MINOR,
+}
+
+
+class ComposeError(Exception):
+    """Words that do not make a warning: every reason at once, with what was probably meant."""
+
+
+def compose_alert(words: Compose, kind: Kind, county: County, issuer: Issuer, now: datetime) -> Alert:
+    """Raises ComposeError for a hazard or a place that is not known here; a place is never guessed."""
+    problems: list[str] = []
+    hazard = hazards.by_key(words.hazard)
+    if hazard.key != words.hazard:
+        known = ", ".join(h.key for h in hazards.HAZARDS)
+        problems.append(f"hazard {words.hazard!r} is not known; one of: {known}")
+    villages: set[str] = set()
+    for typed in words.areas:
+        digits = typed.strip()
+        found = (
+            county.resolve(RegionCode(CodeScheme(words.codes), digits))
+            if digits.isdigit() and words.codes != "unknown"
+            else county.find(typed)
+        )
+        if isinstance(found, Unresolved):
+            problems.append(f"{typed}: {found.text}")
+        else:
+            villages |= found.villages
+    if problems:
+        raise ComposeError("; ".join(problems))
+    colour = Colour(words.colour) if words.colour else None
+    lifetime = timedelta(minutes=words.valid_minutes) if words.valid_minutes else hazard.default_lifetime
+    event = f"{hazard.zh}{_COLOUR_ZH[colour] if colour else ''}预警"
+    codes = tuple(RegionCode(CodeScheme.NBS, v.nbs) for v in county.villages if v.key in villages and v.nbs)
+    return Alert(
+        identifier=new_id("O", now),
+        sender=issuer.name,
+        sent=now,
+        status=_STATUS[kind],
+        msg_type=MsgType.ALERT,
+        scope=Scope.PUBLIC,
+        format=OPERATOR,
+        infos=(
+            Info(
+                language="zh-CN",
+                event=event,
+                hazard=hazard.key,
+                severity=_SEVERITY[colour] if colour else Severity.UNKNOWN,
+                urgency=Urgency.EXPECTED,
+                colour=colour,
+                headline=f"{issuer.name}发布{event}",
+                description=words.description,
+                instruction=words.instruction,
+                effective=now,
+                expires=now + lifetime,
+                areas=(Area(description="、".join(words.areas), codes=codes),),
+            ),
+        ),
+    )

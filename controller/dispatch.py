@@ -1,0 +1,621 @@
+"""Dispatch: broadcasts out, reports in, until every terminal's outcome is known.
+
+Thin loops around `terminals.delivery`: one task per active broadcast, one task that reads reports. What is
+decided here is only pace: one publish per group first, then questions and re-sends to those still missing,
+a bounded number outstanding. Send first, then record `sent`: a crash repeats a command, and the terminal
+drops repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+
+from controller.clock import LONGEST_JUMP_MS, WireClock, mono_ms, wall_ms
+from controller.metrics import Metrics
+from controller.store import Store
+from controller.store.records import (
+    BroadcastRow,
+    BroadcastState,
+    CommandRow,
+    Entry,
+    FactRow,
+    Seen,
+)
+from terminals import delivery, wire
+from terminals.broadcast import Kind
+from terminals.delivery import Ask, FactKey, FactValue, GiveUp, Policy, Send, Settled, State, Tried, WaitUntil
+from terminals.seal import SealError, Signer, open_report
+from terminals.transport import Address, ToGroup, ToTerminal, Transport, TransportError
+
+log = logging.getLogger(__name__)
+
+# Reports arrive in bursts of one per terminal; 65,536 is four states of a 16,000-terminal county. Above it
+# the newest are dropped and counted, and asked for again like any lost report.
+INBOX: Final = 65_536
+# Facts per transaction: 2,000 rows cost about 5 ms (`messaging.md` §2.2).
+BATCH: Final = 2_000
+# Questions outstanding at a time. Mosquitto queues 1,000 for a busy controller by default and silently
+# drops the rest (`messaging.md` §1.2); 400 answers always fit.
+OUTSTANDING: Final = 400
+FIRST_QUIET_MS: Final = 300
+LONGEST_FIRST_QUIET_MS: Final = 3_000
+# Asked this often in vain, a terminal counts as silent for whoever waits; it is still asked until expiry.
+SILENT_AFTER: Final = 4
+# A Stop may have to wait for a terminal that is off; its tombstone must outlive the Play it stops.
+STOP_LIFETIME_MS: Final = 24 * 3_600_000
+# Above this many Hello's waiting for their signed time, further ones are dropped: terminals say it again.
+HELLOS: Final = 20_000
+
+
+@dataclass(slots=True)
+class Run:
+    """One active broadcast in memory; everything in it can be rebuilt from the store."""
+
+    row: BroadcastRow
+    facts: dict[str, dict[FactKey, FactValue]]
+    tried: dict[str, Tried]
+    first: list[CommandRow] = field(default_factory=list)
+    """Attempt 1: one command to groups, or a few to lists of terminals."""
+    own: dict[tuple[str, int], CommandRow] = field(default_factory=dict)
+    """(terminal, attempt) → the command that names this terminal; without one it shares `first[0]`."""
+    stop: list[CommandRow] = field(default_factory=list)
+    heap: list[tuple[int, str]] = field(default_factory=list)
+    due: dict[str, int] = field(default_factory=dict)
+    inflight: dict[str, int] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
+    spread: int = 0
+    version: int = 0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def id(self) -> str:
+        return self.row.broadcast.id
+
+    @property
+    def stopping(self) -> bool:
+        return self.row.state is BroadcastState.STOPPED
+
+    @property
+    def is_published(self) -> bool:
+        return bool(self.first) and all(c.published is not None for c in self.first)
+
+    def command(self, terminal: str, attempt: int) -> CommandRow:
+        return self.own.get((terminal, attempt)) or self.first[0]
+
+    def policy(self) -> Policy:
+        plan = self.row.broadcast
+        seconds = max((v.seconds for v in plan.variants), default=0.0) * plan.repeats
+        quiet = min(max(FIRST_QUIET_MS, 2 * self.spread), LONGEST_FIRST_QUIET_MS)
+        return Policy(plan.expires_ms, seconds, quiet, stopping=self.stopping)
+
+    def schedule(self, terminal: str, at: int) -> None:
+        self.due[terminal] = at
+        heapq.heappush(self.heap, (at, terminal))
+
+    def is_silent(self, terminal: str) -> bool:
+        return self.tried[terminal].unanswered >= SILENT_AFTER
+
+    @property
+    def waiting(self) -> int:
+        """Terminals from which something may still come soon: neither settled nor silent."""
+        return sum(1 for t in self.facts if t not in self.settled and not self.is_silent(t))
+
+    def touch(self) -> None:
+        self.version += 1
+        self.wake.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """One key per role; the service key signs time and questions and can never sound."""
+
+    roles: Mapping[Kind, Signer]
+    service: Signer
+
+
+class Dispatcher:
+    """`alarm` is told what an engineer must know; `groups_of` is None for a terminal not in the register."""
+
+    def __init__(
+        self,
+        store: Store,
+        transport: Transport,
+        signers: Signers,
+        report_key: Callable[[str], bytes | None],
+        groups_of: Callable[[str], tuple[str, ...] | None],
+        audio_base: str,
+        clock: WireClock,
+        metrics: Metrics,
+        alarm: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._signers = signers
+        self._report_key = report_key
+        self._groups_of = groups_of
+        self._audio_base = audio_base
+        self._clock = clock
+        self._metrics = metrics
+        self._alarm = alarm
+        self._inbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(INBOX)
+        self._hellos: asyncio.Queue[wire.Hello] = asyncio.Queue(HELLOS)
+        self._new: asyncio.Queue[Run] = asyncio.Queue(1_000)
+        self._counters: dict[str, int] = {}
+        self.runs: dict[str, Run] = {}
+        self.online: dict[str, int] = {}
+        """Terminal → wire time of its last authenticated word."""
+
+    # --- what the rest of the controller calls --------------------------------------------------
+
+    def now(self) -> int:
+        """Wire time, ms."""
+        return self._clock.now(wall_ms(), mono_ms())
+
+    async def start(self, row: BroadcastRow) -> Run:
+        """Send this broadcast (planned and voiced). Returns at once; `Run.changed` tells of progress."""
+        run = Run(
+            row, {t: {} for t in row.broadcast.terminals}, {t: Tried() for t in row.broadcast.terminals}
+        )
+        self.runs[run.id] = run
+        await self._new.put(run)
+        return run
+
+    async def resume(self, row: BroadcastRow) -> Run:
+        """Take up a broadcast after a restart, exactly where the store left it."""
+        planned, facts = await self._store.deliveries(row.broadcast.id)
+        run = Run(row, {t: {} for t in planned}, {t: Tried() for t in planned})
+        for fact in facts:
+            run.facts.setdefault(fact.terminal, {})[fact.key] = fact.value
+        for command in await self._store.commands(run.id):
+            if command.verb == "stop":
+                run.stop.append(command)
+            else:
+                if command.attempt == 1:
+                    run.first.append(command)
+                run.own.update({(t, command.attempt): command for t in command.terminals})
+        now = self.now()
+        for terminal, known in run.facts.items():
+            attempt = max((key[0] for key in known), default=1 if run.is_published else 0)
+            heard = max((value[0] for key, value in known.items() if key[1] is not State.SENT), default=0)
+            run.tried[terminal] = Tried(attempt, sent=now - FIRST_QUIET_MS, heard=min(heard, now))
+        self.runs[run.id] = run
+        await self._new.put(run)
+        return run
+
+    async def stop(self, broadcast: str, entry: Entry) -> Run:
+        """Silence it everywhere and drop what is queued; acknowledged per terminal. Raises KeyError when it
+        is not active. Idempotent."""
+        run = self.runs[broadcast]
+        if not run.stopping:
+            run.row = replace(run.row, state=BroadcastState.STOPPED, stopped_by=entry.who)
+            await self._store.set_broadcast(run.row, entry, wall_ms())
+            now = self.now()
+            for terminal in run.facts:
+                if terminal not in run.settled:
+                    run.tried[terminal] = replace(run.tried[terminal], unanswered=0)
+                    run.schedule(terminal, now)
+            run.touch()
+        return run
+
+    def upward(self, terminal: str, payload: bytes) -> None:
+        """Called by the transport for every report. Never blocks, never raises."""
+        try:
+            self._inbox.put_nowait((terminal, payload))
+        except asyncio.QueueFull:
+            self._metrics.reports_dropped.inc()
+
+    async def run(self) -> None:
+        """All of dispatch; runs until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read_reports(), name="dispatch.reports")
+            tasks.create_task(self._answer_hellos(), name="dispatch.time")
+            while True:
+                run = await self._new.get()
+                tasks.create_task(self._drive(run), name=f"dispatch.{run.id}")
+
+    # --- out -------------------------------------------------------------------------------------
+
+    async def _drive(self, run: Run) -> None:
+        """Until nothing may sound any more: a settled broadcast still waits for late joiners."""
+        now = self.now()
+        for terminal in run.facts:
+            run.schedule(terminal, now)
+        if not run.stopping:
+            await self._first_publish(run)
+        while True:
+            run.wake.clear()
+            wait = await self._step(run)
+            if len(run.settled) == len(run.facts):
+                await self._done(run)
+                wait = run.row.broadcast.expires_ms - self.now()
+                if wait <= 0:
+                    break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait / 1000):
+                    await run.wake.wait()
+        del self.runs[run.id]
+
+    async def _done(self, run: Run) -> None:
+        """Every terminal's outcome is known; recorded once."""
+        if run.row.done is None:
+            state = BroadcastState.STOPPED if run.stopping else BroadcastState.DONE
+            run.row = replace(run.row, state=state, done=wall_ms())
+            await self._store.set_broadcast(run.row)
+            await self._tell(run)
+
+    async def _first_publish(self, run: Run) -> None:
+        if run.is_published:
+            return
+        plan = run.row.broadcast
+        if not run.first:
+            parts = [()] if plan.groups else list(_split(plan.terminals))
+            for part in parts:
+                command = await self._seal_play(run, 1, tuple(part))
+                run.first.append(command)
+                run.own.update({(t, 1): command for t in part})
+        for command in run.first:
+            if command.published is None:
+                await self._publish_surely(run, command)
+        now = self.now()
+        sent: tuple[FactKey, FactValue] = ((1, State.SENT, ""), (now, ""))
+        for terminal, facts in run.facts.items():
+            run.facts[terminal] = delivery.fold(facts, [sent])
+            if run.tried[terminal].attempt == 0:  # an answer may already be here
+                run.tried[terminal] = replace(run.tried[terminal], attempt=1, sent=now, unanswered=1)
+        run.row = replace(run.row, sending=run.row.sending or wall_ms())
+        await self._store.add_facts([FactRow(run.id, t, *sent) for t in run.facts], (), wall_ms())
+        for n, command in enumerate(run.first):
+            run.first[n] = replace(command, published=now)
+            await self._store.mark_published(command, now)
+        await self._store.set_broadcast(run.row)
+        run.touch()
+        await self._tell(run)
+
+    async def _publish_surely(self, run: Run, command: CommandRow) -> None:
+        """Until the broker has it, the broadcast is stopped, or its time is over."""
+        lifetime = max(1, (command.expires - self.now()) // 1000)
+        for address in _addresses(command):
+            while not (run.stopping and command.verb == "play") and self.now() < command.expires:
+                try:
+                    await self._transport.send(address, command.envelope, lifetime_s=lifetime, sure=True)
+                    self._metrics.commands.labels(command.verb).inc()
+                    break
+                except TransportError as error:
+                    log.warning("%s: %s; trying again", run.id, error)
+                    await asyncio.sleep(0.2)
+
+    async def _step(self, run: Run) -> int:
+        """Does everything that is due; returns ms until the next thing is."""
+        if run.stopping and not run.stop:
+            await self._first_stop(run)
+        policy = run.policy()
+        now = self.now()
+        run.inflight = {t: until for t, until in run.inflight.items() if until > now}
+        retry: dict[int, list[str]] = {}
+        ask: list[str] = []
+        gone: list[FactRow] = []
+        while run.heap and run.heap[0][0] <= now and len(run.inflight) < OUTSTANDING:
+            at, terminal = heapq.heappop(run.heap)
+            if run.due.get(terminal) != at or terminal in run.settled:
+                continue
+            tried = run.tried[terminal]
+            match delivery.next_action(run.facts[terminal], tried, now, policy):
+                case Settled():
+                    run.settled.add(terminal)
+                    continue
+                case GiveUp():
+                    key = (max(tried.attempt, 1), State.EXPIRED, delivery.UNREACHED)
+                    if run.stopping and tried.attempt == 0:
+                        key = (1, State.CANCELLED, "not-sent")
+                    run.facts[terminal] = delivery.fold(run.facts[terminal], [(key, (now, ""))])
+                    gone.append(FactRow(run.id, terminal, key, (now, "")))
+                    run.settled.add(terminal)
+                    continue
+                case WaitUntil(at):
+                    run.schedule(terminal, at)
+                    continue
+                case Send(attempt):
+                    retry.setdefault(attempt, []).append(terminal)
+                    run.tried[terminal] = replace(
+                        tried, attempt=max(attempt, tried.attempt), sent=now, unanswered=tried.unanswered + 1
+                    )
+                case Ask():
+                    ask.append(terminal)
+                    run.tried[terminal] = replace(tried, sent=now, unanswered=tried.unanswered + 1)
+            run.inflight[terminal] = now + policy.quiet
+            run.schedule(terminal, now + policy.quiet)
+        if gone:
+            await self._store.add_facts(gone, (), wall_ms())
+            await self._tell(run)
+        await self._repeat(run, retry, ask)
+        if len(run.inflight) >= OUTSTANDING:
+            return max(1, min(run.inflight.values()) - self.now())
+        while run.heap and run.due.get(run.heap[0][1]) != run.heap[0][0]:
+            heapq.heappop(run.heap)
+        if not run.heap:
+            return 0 if len(run.settled) == len(run.facts) else 1_000
+        return max(1, run.heap[0][0] - self.now())
+
+    async def _repeat(self, run: Run, retry: Mapping[int, list[str]], ask: list[str]) -> None:
+        if run.stopping:
+            for terminal in (*ask, *(t for group in retry.values() for t in group)):
+                command = next((c for c in run.stop if terminal in c.terminals), run.stop[0])
+                await self._send(terminal, command.envelope, command.expires)
+            return
+        for attempt, terminals in retry.items():
+            if attempt > 1 and (missing := [t for t in terminals if (t, attempt) not in run.own]):
+                for part in _split(missing):
+                    command = await self._seal_play(run, attempt, tuple(part))
+                    run.own.update({(t, attempt): command for t in part})
+            for terminal in terminals:
+                command = run.command(terminal, attempt)
+                await self._send(terminal, command.envelope, command.expires)
+        if ask:
+            query = wire.Query(run.id, self.now())
+            envelope = self._signers.service.seal(query)
+            self._metrics.questions.inc(len(ask))
+            for terminal in ask:
+                await self._send(terminal, envelope, self.now() + 30_000)
+
+    async def _send(self, terminal: str, envelope: bytes, expires: int) -> None:
+        lifetime = max(1, (expires - self.now()) // 1000)
+        try:
+            await self._transport.send(ToTerminal(terminal), envelope, lifetime_s=lifetime, sure=False)
+        except TransportError:
+            self._metrics.not_handed_on.inc()  # comes round again by its schedule
+
+    async def _first_stop(self, run: Run) -> None:
+        """One publish to wherever the command went. Nothing went out: nothing to stop, and `next_action`
+        gives those deliveries up as not sent."""
+        if not any(t.attempt for t in run.tried.values()):
+            return
+        plan = run.row.broadcast
+        signer = self._signers.roles[plan.kind]
+        now = self.now()
+        for part in [()] if plan.groups else list(_split(plan.terminals)):
+            targets = wire.Targets(plan.groups, tuple(part))
+
+            def make(counter: int, targets: wire.Targets = targets) -> CommandRow:
+                expires = now + STOP_LIFETIME_MS
+                stop = wire.Stop((run.id,), signer.role, counter, now, expires, targets)
+                return CommandRow(
+                    signer.key_id,
+                    counter,
+                    run.id,
+                    "stop",
+                    1,
+                    targets.groups,
+                    targets.terminals,
+                    expires,
+                    signer.seal(stop),
+                )
+
+            command = await self._store.commit_command(signer.key_id, now, make)
+            await self._publish_surely(run, command)
+            await self._store.mark_published(command, self.now())
+            run.stop.append(command)
+        now = self.now()
+        for terminal in run.facts:
+            if terminal not in run.settled:
+                run.tried[terminal] = replace(run.tried[terminal], sent=now, unanswered=1)
+                run.schedule(terminal, now + FIRST_QUIET_MS)
+
+    async def _seal_play(self, run: Run, attempt: int, terminals: tuple[str, ...]) -> CommandRow:
+        plan = run.row.broadcast
+        signer = self._signers.roles[plan.kind]
+        now = self.now()
+        groups = () if terminals else plan.groups
+
+        def make(counter: int) -> CommandRow:
+            play = wire.Play(
+                broadcast=plan.id,
+                event=plan.event_key[:128],
+                role=plan.kind,
+                attempt=attempt,
+                counter=counter,
+                issued=now,
+                not_before=now,
+                expires=plan.expires_ms,
+                priority=(
+                    plan.priority.kind_rank,
+                    plan.priority.lane,
+                    plan.priority.colour,
+                    plan.priority.issuer_level,
+                ),
+                targets=wire.Targets(groups, terminals),
+                clips=tuple(
+                    wire.Clip(
+                        v.language, v.codec, v.sha256, v.size, v.seconds, f"/clips/{v.sha256}.{v.codec}"
+                    )
+                    for v in plan.variants
+                ),
+                repeats=plan.repeats,
+                volume=plan.volume,
+                replaces=plan.replaces,
+                spread_ms=min(5_000, len(plan.terminals)),
+            )
+            return CommandRow(
+                signer.key_id,
+                counter,
+                plan.id,
+                "play",
+                attempt,
+                groups,
+                terminals,
+                plan.expires_ms,
+                signer.seal(play),
+            )
+
+        return await self._store.commit_command(signer.key_id, now, make)
+
+    # --- in --------------------------------------------------------------------------------------
+
+    async def _read_reports(self) -> None:
+        while True:
+            batch = [await self._inbox.get()]
+            while len(batch) < BATCH and not self._inbox.empty():
+                batch.append(self._inbox.get_nowait())
+            facts: list[FactRow] = []
+            seen: list[Seen] = []
+            touched: set[str] = set()
+            for terminal, payload in batch:
+                try:
+                    message = open_report(payload, self._report_key)
+                except (SealError, wire.WireError) as error:
+                    self._metrics.reports_refused.inc()
+                    log.warning("report below %s not taken: %s", terminal, error)
+                    continue
+                except Exception:
+                    self._metrics.quarantined.labels("report").inc()
+                    log.exception("report below %s quarantined: %r", terminal, payload[:400])
+                    continue
+                if message.terminal != terminal:
+                    self._metrics.reports_refused.inc()
+                    log.warning("report of %s came below %s: not taken", message.terminal, terminal)
+                    continue
+                self._metrics.reports.inc()
+                now = self.now()
+                self.online[terminal] = now
+                if isinstance(message, wire.Hello):
+                    seen.append(
+                        Seen(
+                            terminal,
+                            wall_ms(),
+                            message.floor,
+                            message.boot,
+                            msgspec.json.encode(message.health),
+                        )
+                    )
+                    self._hello(message)
+                else:
+                    if message.counter_seen >= now and (run := self.runs.get(message.broadcast)) is not None:
+                        signer = self._signers.roles[run.row.broadcast.kind]
+                        await self._claim(terminal, signer.key_id, message.counter_seen)
+                    if self._fold(terminal, message, now, facts):
+                        touched.add(message.broadcast)
+            if facts or seen:
+                await self._store.add_facts(facts, seen, wall_ms())
+            for broadcast in touched:
+                self.runs[broadcast].touch()
+                await self._tell(self.runs[broadcast])
+
+    def _fold(self, terminal: str, report: wire.Report, now: int, out: list[FactRow]) -> bool:
+        run = self.runs.get(report.broadcast)
+        if run is None or terminal not in run.facts:
+            return False
+        known = run.facts[terminal]
+        new: list[tuple[FactKey, FactValue]] = []
+        for fact in report.facts:
+            try:
+                state = State(fact.state)
+            except ValueError:
+                log.warning("%s reports a state %r that this version does not know", terminal, fact.state)
+                continue
+            key = (fact.attempt, state, fact.reason)
+            if key not in known:
+                new.append((key, (fact.at, fact.detail)))
+        tried = run.tried[terminal]
+        run.inflight.pop(terminal, None)
+        if not report.facts:  # it never got the command: send it again at once
+            run.tried[terminal] = replace(tried, sent=0, unanswered=0)
+            run.schedule(terminal, now)
+            return True
+        if tried.heard == 0 and tried.unanswered == 1:  # an answer to the first publish, not to a repeat
+            run.spread = max(run.spread, now - tried.sent)
+        run.tried[terminal] = replace(tried, heard=now, unanswered=0)
+        if not new:
+            return False
+        run.facts[terminal] = delivery.fold(known, new)
+        out += [FactRow(run.id, terminal, key, value) for key, value in new]
+        if delivery.is_settled(run.facts[terminal], run.policy()):
+            run.settled.add(terminal)
+        elif any(key[1] in (State.FAILED, State.REFUSED) for key, _ in new):
+            run.schedule(terminal, now)
+        return True
+
+    async def _claim(self, terminal: str, key_id: str, seen: int) -> None:
+        """A terminal has accepted a counter that lies ahead of our clock: a backup was restored, or the
+        clock is behind. Counters jump above it, once, with an alarm; a wild claim is only alarmed."""
+        now = self.now()
+        if seen < now or seen <= self._counters.get(key_id, 0):
+            return
+        self._counters[key_id] = seen
+        if seen > now + LONGEST_JUMP_MS:
+            self._alarm(f"terminal {terminal} claims counter {seen} under key {key_id}, not believed")
+        elif await self._store.raise_counter(key_id, seen):
+            self._alarm(
+                f"terminal {terminal} has seen counter {seen} under key {key_id}; counting on from there"
+            )
+
+    def _hello(self, hello: wire.Hello) -> None:
+        try:
+            self._hellos.put_nowait(hello)
+        except asyncio.QueueFull:
+            self._metrics.reports_dropped.inc()
+
+    async def _answer_hellos(self) -> None:
+        while True:
+            hello = await self._hellos.get()
+            groups = self._groups_of(hello.terminal)
+            if groups is None:
+                continue
+            text = self._clock.witness(
+                hello.terminal, hello.floor, wall_ms(), mono_ms(), max(1, len(self.online))
+            )
+            if text is not None:
+                self._alarm(text)
+            for key_id, seen in hello.counters.items():
+                await self._claim(hello.terminal, key_id, seen)
+            answer = wire.Time(hello.terminal, hello.nonce, self.now(), groups, self._audio_base)
+            await self._send(hello.terminal, self._signers.service.seal(answer), self.now() + 30_000)
+            await self._catch_up(hello.terminal, groups)
+
+    async def _catch_up(self, terminal: str, groups: tuple[str, ...]) -> None:
+        """Only the controller decides what a returning terminal gets: what is still valid, at once."""
+        now = self.now()
+        for run in self.runs.values():
+            if run.row.broadcast.expires_ms <= now or run.row.state is BroadcastState.VOICING:
+                continue
+            if terminal not in run.facts:
+                if run.stopping or not set(groups) & set(run.row.broadcast.groups):
+                    continue
+                await self._store.add_delivery(run.id, terminal, wall_ms())
+                run.facts[terminal], run.tried[terminal] = {}, Tried(1 if run.is_published else 0)
+                log.info("%s: %s joins late", run.id, terminal)
+            if terminal in run.settled:
+                continue
+            run.tried[terminal] = replace(run.tried[terminal], sent=0, unanswered=0)
+            run.schedule(terminal, now)
+            run.touch()
+
+    async def _tell(self, run: Run) -> None:
+        run.version += 1
+        async with run.changed:
+            run.changed.notify_all()
+
+
+def _split(terminals: Sequence[str]) -> Iterable[list[str]]:
+    """Target lists over 8 KB are several commands (design §5)."""
+    part: list[str] = []
+    size = 0
+    for terminal in terminals:
+        if part and (size + len(terminal) + 3 > wire.MAX_TARGETS_BYTES or len(part) >= 800):
+            yield part
+            part, size = [], 0
+        part.append(terminal)
+        size += len(terminal) + 3
+    if part:
+        yield part
+
+
+def _addresses(command: CommandRow) -> list[Address]:
+    return [*(ToGroup(g) for g in command.groups), *(ToTerminal(t) for t in command.terminals)]

@@ -1,0 +1,121 @@
+"""Intake: documents become warnings. Bytes are journalled before they are read; one document's poison stays
+in its bulkhead, with an alarm, and the next one is unharmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from alerts import feed as feed_port
+from alerts import formats
+from alerts.feed import Document, Feed
+from alerts.model import AlertError, CodeScheme
+from controller.clock import moment, wall_ms
+from controller.desk import Cancelled, Closed, Desk, Held, Released
+from controller.metrics import Metrics
+from controller.store import Store
+from controller.store.records import Outcome
+
+log = logging.getLogger(__name__)
+
+# A document that was being read twice when the process died kills it: not read a third time.
+MOST_READINGS: Final = 2
+# First contact and restarts: what was sent longer ago than this is catch-up and never automatic
+# (`feeds.md` §6.7 gives one hour for CAP).
+CATCH_UP_AGE: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How one document ended: what the folder feed writes beside it, and what the log says."""
+
+    outcome: Outcome
+    reason: str
+    alert: str | None = None
+    broadcast: str | None = None
+
+
+class Intake:
+    def __init__(self, store: Store, desk: Desk, metrics: Metrics, alarm: Callable[[str], None]) -> None:
+        self._store = store
+        self._desk = desk
+        self._metrics = metrics
+        self._alarm = alarm
+        # One document at a time: lifecycle compares each with all before it.
+        self._one = asyncio.Lock()
+
+    async def recover(self, schemes: dict[str, CodeScheme]) -> None:
+        """Documents that were journalled when the process died are read now. `schemes`: feed → code list."""
+        for row, body in await self._store.unfinished_documents():
+            log.warning("%s: %s was journalled and not decided when the controller ended", row.feed, row.name)
+            scheme = schemes.get(row.feed, CodeScheme.UNKNOWN)
+            await self._decide(row.id, row.feed, row.name, body, scheme)
+
+    async def pump(self, feed: Feed, scheme: CodeScheme) -> None:
+        """Everything this feed brings, until cancelled."""
+        async for document in feed.documents():
+            taken = await self.accept(document, scheme)
+            refused = taken.outcome in (Outcome.REFUSED, Outcome.QUARANTINED)
+            await document.done(feed_port.Outcome.REFUSED if refused else feed_port.Outcome.TAKEN, taken.reason)
+
+    async def accept(self, document: Document, scheme: CodeScheme) -> Taken:
+        """Journal, then decide. Never raises for what is in the document."""
+        sha256 = hashlib.sha256(document.body).hexdigest()
+        number = await self._store.journal(document.feed, document.name, document.body, sha256, wall_ms())
+        if document.refused:
+            await self._store.close_document(number, Outcome.REFUSED, document.refused)
+            log.warning("%s: %s: refused: %s", document.feed, document.name, document.refused)
+            return Taken(Outcome.REFUSED, document.refused)
+        return await self._decide(number, document.feed, document.name, document.body, scheme)
+
+    async def _decide(self, number: int, feed: str, name: str, body: bytes, scheme: CodeScheme) -> Taken:
+        async with self._one:
+            taken = await self._read_and_take(number, feed, body, scheme)
+        if taken.alert is None:
+            await self._store.close_document(number, taken.outcome, taken.reason)
+        self._metrics.documents.labels(feed, taken.outcome).inc()
+        level = logging.INFO if taken.outcome in (Outcome.RELEASED, Outcome.IGNORED) else logging.WARNING
+        log.log(level, "%s: %s: %s: %s", feed, name, taken.outcome, taken.reason)
+        return taken
+
+    async def _read_and_take(self, number: int, feed: str, body: bytes, scheme: CodeScheme) -> Taken:
+        if await self._store.open_document(number) > MOST_READINGS:
+            self._alarm(
+                f"document {number} of {feed} was being read when the process died, twice; quarantined"
+            )
+            self._metrics.quarantined.labels("document").inc()
+            return Taken(Outcome.QUARANTINED, "the process died while reading it, twice")
+        now = moment(wall_ms())
+        known = await self._desk.known()
+        try:
+            alert = formats.parse(body, scheme=scheme, now=now)
+            judged = self._desk.judge(alert, known, now)
+        except AlertError as error:
+            return Taken(Outcome.REFUSED, str(error))
+        except Exception as error:
+            # The bulkhead: whatever one document makes the reading raise, the next one is unharmed.
+            self._metrics.quarantined.labels("document").inc()
+            self._alarm(f"document {number} of {feed} could not be read ({error!r}); its bytes are kept")
+            log.exception("document %d of %s quarantined", number, feed)
+            return Taken(Outcome.QUARANTINED, f"reading it failed: {error!r}")
+        doubts = []
+        if now - alert.sent > CATCH_UP_AGE:
+            doubts.append(
+                f"catch-up: it was sent {int((now - alert.sent).total_seconds() // 60)} minutes ago"
+            )
+        taken = await self._desk.take(alert, judged, feed=feed, doubts=doubts, document=number)
+        match taken:
+            case Released(alert=of, broadcast=broadcast):
+                return Taken(Outcome.RELEASED, f"broadcast {broadcast}", of, broadcast)
+            case Held(alert=of, reason=reason):
+                return Taken(Outcome.HELD, reason, of)
+            case Closed(alert=of, reason=reason):
+                return Taken(Outcome.IGNORED, reason, of)
+            case Cancelled(alerts=alerts):
+                return Taken(Outcome.RELEASED, f"cancelled {', '.join(alerts)}")

@@ -1,0 +1,649 @@
+"""The store: what must survive a killed process. One method per use case, one transaction each.
+
+SQLite in WAL mode, one writer thread, one reader thread. `synchronous=FULL`: a plan, a counter or a fact
+that a method has returned from is on the disk. A concrete class over SQL, not a port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from alembic import command as alembic_command
+from alembic.config import Config as AlembicConfig
+
+from controller.store import tables as t
+from controller.store.records import (
+    AlertRow,
+    AlertState,
+    AuditRow,
+    BroadcastRow,
+    BroadcastState,
+    CommandRow,
+    DocumentRow,
+    Entry,
+    FactRow,
+    Outcome,
+    Seen,
+    TerminalRow,
+)
+from terminals.broadcast import Broadcast
+from terminals.delivery import State
+from terminals.model import Terminal
+
+T = TypeVar("T")
+WAL_PAGES = 4_000  # about 16 MB between checkpoints
+
+
+class StoreError(Exception):
+    """The disk or the file failed: what was being done, and SQLite's reason."""
+
+
+class Unknown(Exception):
+    """No such alert, broadcast or terminal."""
+
+
+class Store:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine = sa.create_engine(
+            f"sqlite:///{path}", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False}
+        )
+        self._readers = sa.create_engine(
+            f"sqlite:///{path}", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False}
+        )
+        sa.event.listen(self._engine, "connect", _pragmas)
+        sa.event.listen(self._readers, "connect", _pragmas)
+        self._writer = ThreadPoolExecutor(1, "store-writer")
+        self._reader = ThreadPoolExecutor(1, "store-reader")
+
+    @classmethod
+    async def open(cls, path: Path) -> Store:
+        """Opens or makes the file and brings its schema up to date. Raises StoreError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store = cls(path)
+        await store._write("bringing the schema up to date", _migrate)
+        return store
+
+    async def close(self) -> None:
+        """Waits for what was begun, then lets go of the file. Safe to call twice."""
+        for pool, engine in ((self._writer, self._engine), (self._reader, self._readers)):
+            await asyncio.to_thread(pool.shutdown)
+            engine.dispose()
+
+    # --- documents -----------------------------------------------------------------------------
+
+    async def journal(self, feed: str, name: str, body: bytes, sha256: str, now: int) -> int:
+        """Bytes are kept before anybody reads them."""
+
+        def write(c: sa.Connection) -> int:
+            row = c.execute(
+                t.document.insert().values(
+                    feed=feed, name=name, received=now, sha256=sha256, body=body, opened=0, reason=""
+                )
+            )
+            return int(row.lastrowid)
+
+        return await self._write("journalling a document", write)
+
+    async def open_document(self, document: int) -> int:
+        """Counts one begun reading, durably, before it begins. Returns how many there have been."""
+
+        def write(c: sa.Connection) -> int:
+            c.execute(
+                t.document.update().where(t.document.c.id == document).values(opened=t.document.c.opened + 1)
+            )
+            return int(
+                c.execute(sa.select(t.document.c.opened).where(t.document.c.id == document)).scalar_one()
+            )
+
+        return await self._write("opening a document", write)
+
+    async def close_document(self, document: int, outcome: Outcome, reason: str) -> None:
+        def write(c: sa.Connection) -> None:
+            _close(c, document, outcome, reason, None)
+
+        await self._write("closing a document", write)
+
+    async def unfinished_documents(self) -> list[tuple[DocumentRow, bytes]]:
+        """Journalled, and the process died before they were decided; oldest first."""
+
+        def read(c: sa.Connection) -> list[tuple[DocumentRow, bytes]]:
+            rows = c.execute(
+                t.document.select().where(t.document.c.outcome.is_(None)).order_by(t.document.c.id)
+            )
+            return [(_document(r), r.body) for r in rows]
+
+        return await self._read("reading unfinished documents", read)
+
+    async def documents(self, limit: int) -> list[DocumentRow]:
+        def read(c: sa.Connection) -> list[DocumentRow]:
+            query = t.document.select().order_by(t.document.c.id.desc()).limit(limit)
+            return [_document(r) for r in c.execute(query)]
+
+        return await self._read("reading documents", read)
+
+    # --- alerts --------------------------------------------------------------------------------
+
+    async def take(
+        self,
+        alert: AlertRow,
+        broadcast: BroadcastRow | None,
+        entry: Entry,
+        now: int,
+        *,
+        document: int | None = None,
+        supersedes: Sequence[str] = (),
+    ) -> None:
+        """An alert and, when it is released at once, its broadcast with every delivery: all or nothing,
+        before the first command. The alerts that it replaces are marked in the same transaction."""
+
+        def write(c: sa.Connection) -> None:
+            c.execute(t.alert.insert().values(**{name: getattr(alert, name) for name in _ALERT_COLUMNS}))
+            if broadcast is not None:
+                _plan(c, broadcast)
+            for old in supersedes:
+                _set_alert(c, old, AlertState.SUPERSEDED, f"by {alert.id}", entry.who, now)
+            if document is not None:
+                _close(c, document, _OUTCOMES.get(alert.state, Outcome.IGNORED), alert.reason, alert.id)
+            _audit(c, entry, now)
+
+        await self._write("planning an alert", write)
+
+    async def decide(
+        self,
+        alert: str,
+        state: AlertState,
+        reason: str,
+        broadcast: BroadcastRow | None,
+        entry: Entry,
+        now: int,
+        *,
+        supersedes: Sequence[str] = (),
+        expected: AlertState,
+    ) -> bool:
+        """Approve, reject or cancel: only from `expected`, so that two operators cannot both decide.
+        Returns False when somebody else was first."""
+
+        def write(c: sa.Connection) -> bool:
+            done = c.execute(
+                t.alert.update()
+                .where(t.alert.c.id == alert, t.alert.c.state == expected)
+                .values(state=state, reason=reason, decided=now, decided_by=entry.who)
+            )
+            if done.rowcount != 1:
+                return False
+            if broadcast is not None:
+                _plan(c, broadcast)
+            for old in supersedes:
+                _set_alert(c, old, AlertState.SUPERSEDED, f"by {alert}", entry.who, now)
+            _audit(c, entry, now)
+            return True
+
+        return await self._write("deciding an alert", write)
+
+    async def alert(self, alert: str) -> AlertRow:
+        """Raises Unknown."""
+
+        def read(c: sa.Connection) -> AlertRow:
+            row = c.execute(t.alert.select().where(t.alert.c.id == alert)).one_or_none()
+            if row is None:
+                raise Unknown(f"no alert {alert}")
+            return _alert(row)
+
+        return await self._read("reading an alert", read)
+
+    async def alerts(
+        self, *, since: int = 0, state: AlertState | None = None, limit: int = 500
+    ) -> list[AlertRow]:
+        """Newest first."""
+
+        def read(c: sa.Connection) -> list[AlertRow]:
+            query = t.alert.select().where(t.alert.c.created >= since)
+            if state is not None:
+                query = query.where(t.alert.c.state == state)
+            return [_alert(r) for r in c.execute(query.order_by(t.alert.c.created.desc()).limit(limit))]
+
+        return await self._read("reading alerts", read)
+
+    # --- broadcasts ----------------------------------------------------------------------------
+
+    async def set_broadcast(self, row: BroadcastRow, entry: Entry | None = None, now: int = 0) -> None:
+        """The broadcast's own progress: voiced, sending, done, stopped."""
+
+        def write(c: sa.Connection) -> None:
+            c.execute(
+                t.broadcast.update()
+                .where(t.broadcast.c.id == row.broadcast.id)
+                .values(
+                    state=row.state,
+                    sending=row.sending,
+                    done=row.done,
+                    stopped_by=row.stopped_by,
+                    plan=msgspec.json.encode(row.broadcast),
+                )
+            )
+            if entry is not None:
+                _audit(c, entry, now)
+
+        await self._write("storing a broadcast's progress", write)
+
+    async def add_delivery(self, broadcast: str, terminal: str, now: int) -> None:
+        """A late joiner: a terminal that appeared while the broadcast is valid."""
+
+        def write(c: sa.Connection) -> None:
+            c.exec_driver_sql("INSERT OR IGNORE INTO delivery VALUES (?, ?, ?)", (broadcast, terminal, now))
+
+        await self._write("adding a delivery", write)
+
+    async def broadcast(self, broadcast: str) -> BroadcastRow:
+        """Raises Unknown."""
+
+        def read(c: sa.Connection) -> BroadcastRow:
+            row = c.execute(t.broadcast.select().where(t.broadcast.c.id == broadcast)).one_or_none()
+            if row is None:
+                raise Unknown(f"no broadcast {broadcast}")
+            return _broadcast(row)
+
+        return await self._read("reading a broadcast", read)
+
+    async def broadcasts(
+        self,
+        *,
+        states: Sequence[BroadcastState] = tuple(BroadcastState),
+        alert: str | None = None,
+        limit: int = 200,
+    ) -> list[BroadcastRow]:
+        """Newest first."""
+
+        def read(c: sa.Connection) -> list[BroadcastRow]:
+            query = t.broadcast.select().where(t.broadcast.c.state.in_(states))
+            if alert is not None:
+                query = query.where(t.broadcast.c.alert == alert)
+            return [
+                _broadcast(r) for r in c.execute(query.order_by(t.broadcast.c.created.desc()).limit(limit))
+            ]
+
+        return await self._read("reading broadcasts", read)
+
+    async def deliveries(self, broadcast: str) -> tuple[list[str], list[FactRow]]:
+        """The planned terminals and every fact about them."""
+
+        def read(c: sa.Connection) -> tuple[list[str], list[FactRow]]:
+            planned = c.exec_driver_sql("SELECT terminal FROM delivery WHERE broadcast = ?", (broadcast,))
+            facts = c.exec_driver_sql(
+                "SELECT terminal, attempt, state, reason, at, detail FROM fact WHERE broadcast = ?",
+                (broadcast,),
+            )
+            return (
+                [row[0] for row in planned],
+                [FactRow(broadcast, r[0], (r[1], State(r[2]), r[3]), (r[4], r[5])) for r in facts],
+            )
+
+        return await self._read("reading deliveries", read)
+
+    async def add_facts(self, facts: Sequence[FactRow], seen: Sequence[Seen], now: int) -> None:
+        """One micro-batch of reports. The same fact again keeps its earliest time; nothing is ever undone."""
+
+        def write(c: sa.Connection) -> None:
+            if facts:
+                c.exec_driver_sql(
+                    _ADD_FACT,
+                    [
+                        (
+                            f.broadcast,
+                            f.terminal,
+                            f.key[0],
+                            f.key[1].value,
+                            f.key[2],
+                            f.value[0],
+                            f.value[1],
+                            now,
+                        )
+                        for f in facts
+                    ],
+                )
+            if seen:
+                c.exec_driver_sql(
+                    "UPDATE terminal SET last_seen = ?, floor = ?, boot = ?, health = ? WHERE id = ?",
+                    [(s.at, s.floor, s.boot, s.health, s.terminal) for s in seen],
+                )
+
+        await self._write("storing reports", write)
+
+    # --- commands ------------------------------------------------------------------------------
+
+    async def commit_command(
+        self, key_id: str, now: int, make: Callable[[int], CommandRow], *, at_least: int = 0
+    ) -> CommandRow:
+        """The next counter of this key, max(last + 1, now, at_least), and the command sealed with it, both
+        durable before this returns: only then may it be published."""
+
+        def write(c: sa.Connection) -> CommandRow:
+            last = c.execute(sa.select(t.counter.c.last).where(t.counter.c.key_id == key_id)).scalar()
+            counter = max((last or 0) + 1, now, at_least)
+            c.exec_driver_sql(
+                "INSERT INTO counter VALUES (?, ?) ON CONFLICT (key_id) DO UPDATE SET last = excluded.last",
+                (key_id, counter),
+            )
+            row = make(counter)
+            c.execute(
+                t.command.insert().values(
+                    key_id=row.key_id,
+                    counter=row.counter,
+                    broadcast=row.broadcast,
+                    verb=row.verb,
+                    attempt=row.attempt,
+                    groups=json.dumps(row.groups),
+                    terminals=json.dumps(row.terminals),
+                    expires=row.expires,
+                    envelope=row.envelope,
+                    committed=now,
+                    published=None,
+                )
+            )
+            return row
+
+        return await self._write("committing a command", write)
+
+    async def raise_counter(self, key_id: str, above: int) -> bool:
+        """A terminal has seen a higher counter than we remember (a restored backup): jump above it.
+        Returns whether that was news."""
+
+        def write(c: sa.Connection) -> bool:
+            last = c.execute(sa.select(t.counter.c.last).where(t.counter.c.key_id == key_id)).scalar() or 0
+            if above <= last:
+                return False
+            c.exec_driver_sql(
+                "INSERT INTO counter VALUES (?, ?) ON CONFLICT (key_id) DO UPDATE SET last = excluded.last",
+                (key_id, above),
+            )
+            return True
+
+        return await self._write("raising a counter", write)
+
+    async def mark_published(self, command: CommandRow, now: int) -> None:
+        def write(c: sa.Connection) -> None:
+            c.exec_driver_sql(
+                "UPDATE command SET published = ? WHERE key_id = ? AND counter = ?",
+                (now, command.key_id, command.counter),
+            )
+
+        await self._write("marking a command published", write)
+
+    async def commands(self, broadcast: str) -> list[CommandRow]:
+        """In the order they were made."""
+
+        def read(c: sa.Connection) -> list[CommandRow]:
+            rows = c.execute(
+                t.command.select().where(t.command.c.broadcast == broadcast).order_by(t.command.c.counter)
+            )
+            return [
+                CommandRow(
+                    r.key_id,
+                    r.counter,
+                    r.broadcast,
+                    r.verb,
+                    r.attempt,
+                    tuple(json.loads(r.groups)),
+                    tuple(json.loads(r.terminals)),
+                    r.expires,
+                    r.envelope,
+                    r.published,
+                )
+                for r in rows
+            ]
+
+        return await self._read("reading commands", read)
+
+    # --- terminals -----------------------------------------------------------------------------
+
+    async def register(self, terminals: Iterable[Terminal], entry: Entry, now: int) -> None:
+        """Adds terminals, or changes what is known of them; enrolment is kept."""
+        rows = [
+            (x.id, x.name, x.village, x.lat, x.lon, json.dumps(x.languages), json.dumps(x.codecs))
+            for x in terminals
+        ]
+
+        def write(c: sa.Connection) -> None:
+            c.exec_driver_sql(
+                "INSERT INTO terminal (id, name, village, lat, lon, languages, codecs) "
+                "VALUES (?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE "
+                "SET name = excluded.name, village = excluded.village, "
+                "lat = excluded.lat, lon = excluded.lon, languages = excluded.languages, "
+                "codecs = excluded.codecs",
+                rows,
+            )
+            _audit(c, entry, now)
+
+        if rows:
+            await self._write("registering terminals", write)
+
+    async def set_codes(self, codes: Sequence[tuple[str, str]], expires: int, entry: Entry, now: int) -> None:
+        """(terminal id, fingerprint of its single-use code); replaces an unused one."""
+
+        def write(c: sa.Connection) -> None:
+            c.exec_driver_sql(
+                "UPDATE terminal SET code_hash = ?, code_expires = ? WHERE id = ?",
+                [(code, expires, terminal) for terminal, code in codes],
+            )
+            _audit(c, entry, now)
+
+        if codes:
+            await self._write("storing enrolment codes", write)
+
+    async def code_hash(self, terminal: str, now: int) -> str | None:
+        """Fingerprint of the terminal's code while it is unused and less than its lifetime old."""
+
+        def read(c: sa.Connection) -> str | None:
+            row = c.exec_driver_sql(
+                "SELECT code_hash, code_expires FROM terminal WHERE id = ?", (terminal,)
+            ).one_or_none()
+            return row[0] if row is not None and row[0] is not None and row[1] > now else None
+
+        return await self._read("reading an enrolment code", read)
+
+    async def enrol(self, terminal: str, code_hash: str, entry: Entry, now: int) -> bool:
+        """Spends the code; False when it was spent, replaced or too old."""
+
+        def write(c: sa.Connection) -> bool:
+            spent = c.exec_driver_sql(
+                "UPDATE terminal SET enrolled = ?, code_hash = NULL, code_expires = NULL "
+                "WHERE id = ? AND code_hash = ? AND code_expires > ?",
+                (now, terminal, code_hash, now),
+            ).rowcount
+            if spent == 1:
+                _audit(c, entry, now)
+            return spent == 1
+
+        return await self._write("enrolling a terminal", write)
+
+    async def terminals(self) -> list[TerminalRow]:
+        def read(c: sa.Connection) -> list[TerminalRow]:
+            return [
+                TerminalRow(
+                    Terminal(
+                        r.id,
+                        r.name,
+                        r.village,
+                        r.lat,
+                        r.lon,
+                        tuple(json.loads(r.languages)),
+                        tuple(json.loads(r.codecs)),
+                        r.enrolled is not None,
+                    ),
+                    r.last_seen,
+                    r.floor,
+                    r.boot,
+                    r.health,
+                )
+                for r in c.execute(t.terminal.select().order_by(t.terminal.c.id))
+            ]
+
+        return await self._read("reading terminals", read)
+
+    # --- the rest ------------------------------------------------------------------------------
+
+    async def meta(self, key: str) -> str | None:
+        def read(c: sa.Connection) -> str | None:
+            return c.execute(sa.select(t.meta.c.value).where(t.meta.c.key == key)).scalar()
+
+        return await self._read("reading the store's own notes", read)
+
+    async def set_meta(self, key: str, value: str) -> None:
+        def write(c: sa.Connection) -> None:
+            c.exec_driver_sql(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
+        await self._write("writing the store's own notes", write)
+
+    async def note(self, entry: Entry, now: int) -> None:
+        """A deed that changed nothing else."""
+        await self._write("writing the audit log", lambda c: _audit(c, entry, now))
+
+    async def audit(self, limit: int, subject: str | None = None) -> list[AuditRow]:
+        """Newest first."""
+
+        def read(c: sa.Connection) -> list[AuditRow]:
+            query = t.audit.select()
+            if subject is not None:
+                query = query.where(t.audit.c.subject == subject)
+            return [
+                AuditRow(r.id, r.at, r.who, r.what, r.subject, r.detail)
+                for r in c.execute(query.order_by(t.audit.c.id.desc()).limit(limit))
+            ]
+
+        return await self._read("reading the audit log", read)
+
+    # --- how ------------------------------------------------------------------------------------
+
+    async def _write(self, what: str, work: Callable[[sa.Connection], T]) -> T:
+        return await self._run(self._writer, self._engine, what, work)
+
+    async def _read(self, what: str, work: Callable[[sa.Connection], T]) -> T:
+        return await self._run(self._reader, self._readers, what, work)
+
+    async def _run(
+        self, pool: ThreadPoolExecutor, engine: sa.Engine, what: str, work: Callable[[sa.Connection], T]
+    ) -> T:
+        def inside() -> T:
+            try:
+                with engine.begin() as connection:
+                    return work(connection)
+            except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+                raise StoreError(
+                    f"{what} in {self._path}: {getattr(error, 'orig', None) or error}"
+                ) from error
+
+        # Shielded: a write that was begun is finished, whoever stops waiting for it.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, inside))
+
+
+_ALERT_COLUMNS = [c.name for c in t.alert.columns]
+
+_OUTCOMES = {AlertState.HELD: Outcome.HELD, AlertState.RELEASED: Outcome.RELEASED}
+
+_ADD_FACT = (
+    "INSERT INTO fact VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (broadcast, terminal, attempt, state, reason) "
+    "DO UPDATE SET at = excluded.at, detail = excluded.detail WHERE excluded.at < fact.at"
+)
+
+
+def _pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=5000",
+        f"wal_autocheckpoint={WAL_PAGES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _migrate(connection: sa.Connection) -> None:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    alembic_command.upgrade(config, "head")
+
+
+def _plan(c: sa.Connection, row: BroadcastRow) -> None:
+    plan = row.broadcast
+    c.execute(
+        t.broadcast.insert().values(
+            id=plan.id,
+            alert=plan.alert_id,
+            state=row.state,
+            created=row.created,
+            plan=msgspec.json.encode(plan),
+            script=row.script,
+        )
+    )
+    rows = [(plan.id, terminal, row.created) for terminal in plan.terminals]
+    if rows:
+        c.exec_driver_sql("INSERT INTO delivery VALUES (?, ?, ?)", rows)
+
+
+def _set_alert(c: sa.Connection, alert: str, state: AlertState, reason: str, who: str, now: int) -> None:
+    c.execute(
+        t.alert.update()
+        .where(t.alert.c.id == alert, t.alert.c.state.in_((AlertState.HELD, AlertState.RELEASED)))
+        .values(state=state, reason=reason, decided=now, decided_by=who)
+    )
+
+
+def _close(c: sa.Connection, document: int, outcome: Outcome, reason: str, alert: str | None) -> None:
+    c.execute(
+        t.document.update()
+        .where(t.document.c.id == document)
+        .values(outcome=outcome, reason=reason, alert=alert)
+    )
+
+
+def _audit(c: sa.Connection, entry: Entry, now: int) -> None:
+    c.execute(
+        t.audit.insert().values(
+            at=now, who=entry.who, what=entry.what, subject=entry.subject, detail=entry.detail
+        )
+    )
+
+
+def _document(r: Any) -> DocumentRow:
+    return DocumentRow(
+        r.id,
+        r.feed,
+        r.name,
+        r.received,
+        r.sha256,
+        r.opened,
+        None if r.outcome is None else Outcome(r.outcome),
+        r.reason,
+        r.alert,
+    )
+
+
+def _alert(r: Any) -> AlertRow:
+    values = {name: getattr(r, name) for name in _ALERT_COLUMNS}
+    return AlertRow(**{**values, "state": AlertState(r.state)})
+
+
+def _broadcast(r: Any) -> BroadcastRow:
+    return BroadcastRow(
+        BroadcastState(r.state),
+        r.created,
+        msgspec.json.decode(r.plan, type=Broadcast),
+        r.script,
+        r.sending,
+        r.done,
+        r.stopped_by,
+    )

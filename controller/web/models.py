@@ -1,0 +1,259 @@
+"""What the API takes and gives: the shapes of docs and OpenAPI. Edge types, not used further in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Colour = Literal["red", "orange", "yellow", "blue"]
+Kind = Literal["actual", "exercise", "test"]
+
+
+class In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Compose(In):
+    """A warning that an operator composes from a template."""
+
+    hazard: str
+    """Key of the hazard catalogue, e.g. rainstorm."""
+    colour: Colour | None = None
+    areas: Annotated[list[str], Field(min_length=1, max_length=400)]
+    """What an operator types: a township, a village, or a code of 6, 9 or 12 digits."""
+    description: Annotated[str, Field(max_length=500)] = ""
+    """What is happening, in the operator's words."""
+    instruction: Annotated[str, Field(max_length=500)] = ""
+    """What to do; the template's own action when empty."""
+    valid_minutes: Annotated[int, Field(ge=1, le=24 * 60)] | None = None
+    """How long it is valid; the hazard's default lifetime when absent."""
+    codes: Literal["mca", "nbs", "unknown"] = "unknown"
+    """Which list typed codes are from."""
+
+
+class Document(In):
+    """A warning file, as its bytes' base64."""
+
+    name: Annotated[str, Field(max_length=200)]
+    body: Annotated[str, Field(max_length=2_800_000)]
+    codes: Literal["mca", "nbs", "unknown"] = "unknown"
+
+
+class Send(In):
+    """Exactly one of `compose` and `document`. `kind` is never defaulted: nothing unlabelled exists."""
+
+    kind: Kind
+    compose: Compose | None = None
+    document: Document | None = None
+
+
+class Reason(In):
+    reason: Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class TerminalIn(In):
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")]
+    name: Annotated[str, Field(max_length=80)] = ""
+    village: str
+    """Internal village key, or what `--area` takes for exactly one village."""
+    lat: Annotated[float, Field(ge=-90, le=90)] | None = None
+    lon: Annotated[float, Field(ge=-180, le=180)] | None = None
+    languages: Annotated[list[Annotated[str, Field(max_length=35)]], Field(min_length=1, max_length=8)] = [
+        "zh"
+    ]
+
+
+class Import(In):
+    terminals: Annotated[list[TerminalIn], Field(min_length=1, max_length=20_000)]
+
+
+class Codes(In):
+    terminals: Annotated[list[str], Field(min_length=1, max_length=20_000)]
+
+
+class PlanOut(BaseModel):
+    """Who would hear what, and why; also for what is held."""
+
+    kind: Kind
+    stage: str
+    hazard: str
+    colour: Colour | None
+    headline: str
+    places: list[str]
+    villages: int
+    terminals: int
+    silent_villages: list[str]
+    """Targeted villages without an enrolled terminal."""
+    text: str
+    """What is said, as written."""
+    spoken: str
+    """What is said, as read aloud: numbers, units and dates in words."""
+    expires: datetime
+    repeats: int
+    volume: int
+    why: list[str]
+    problems: list[str]
+    """What would refuse or hold it."""
+
+
+class Preview(PlanOut):
+    clip: str | None
+    """Hash of the audio, at /v1/clips/<hash>; None with `problems`."""
+    seconds: float | None
+    lufs: float | None
+    dbtp: float | None
+    voice: str | None
+
+
+class AlertOut(BaseModel):
+    id: str
+    source: str
+    kind: Kind
+    state: str
+    reason: str
+    msg_type: str
+    identifier: str
+    event_key: str
+    hazard: str
+    colour: Colour | None
+    headline: str
+    created: datetime
+    expires: datetime
+    decided: datetime | None
+    decided_by: str | None
+    waiting_seconds: int | None
+    """How long it has been held; None when it is not."""
+    broadcasts: list[str]
+
+
+class AlertDetail(AlertOut):
+    plan: PlanOut | None
+    remarks: list[str]
+    inferred: list[str]
+
+
+class Done(BaseModel):
+    """What an operator's verb came to. `outcome` is released, cancelled, rejected, stopped or refused."""
+
+    outcome: Literal["released", "cancelled", "rejected", "stopped", "refused"]
+    alert: str | None = None
+    broadcast: str | None = None
+    stopped: list[str] = []
+    all_clear: list[str] = []
+    reasons: list[str] = []
+
+
+class LatencyOut(BaseModel):
+    first_ms: int
+    median_ms: int
+    last_ms: int
+
+
+class RowOut(BaseModel):
+    key: str
+    name: str
+    targeted: int
+    accepted: int
+    ready: int
+    playing: int
+    played: int
+    failed: int
+    silent: int
+
+
+class NotReachedOut(BaseModel):
+    terminal: str
+    name: str
+    village: str
+    township: str
+    state: str
+    reason: str
+    words: str
+
+
+class BroadcastOut(BaseModel):
+    id: str
+    alert: str
+    kind: Kind
+    state: str
+    headline: str
+    created: datetime
+    voiced: datetime | None
+    done: datetime | None
+    stopped_by: str | None
+    total: RowOut
+    townships: list[RowOut]
+    latency: dict[str, LatencyOut]
+    not_reached: list[NotReachedOut]
+    silent_villages: list[str]
+    waiting: int
+    """Terminals from which something may still come soon; 0 = as finished as it will be for now."""
+    seconds: float
+    repeats: int
+
+
+class BroadcastLine(BaseModel):
+    id: str
+    alert: str
+    kind: Kind
+    state: str
+    created: datetime
+    terminals: int
+
+
+class TerminalOut(BaseModel):
+    id: str
+    name: str
+    village: str
+    township: str
+    village_key: str
+    lat: float | None
+    lon: float | None
+    languages: list[str]
+    enrolled: bool
+    simulated: bool
+    last_seen: datetime | None
+    online: bool
+    """Heard, authenticated, within the last five minutes."""
+    health: dict[str, object]
+
+
+class Status(BaseModel):
+    version: str
+    county: str
+    mode: str
+    sandbox: bool
+    operator: str
+    broker: bool
+    voice: str
+    voice_approved: bool
+    terminals: int
+    enrolled: int
+    online: int
+    held: int
+    sending: int
+    feeds: list[FeedOut]
+    alarms: list[str]
+
+
+class FeedOut(BaseModel):
+    name: str
+    kind: str
+    official: bool
+    authenticated: str
+    last_good: datetime | None
+    problem: str
+
+
+class AuditOut(BaseModel):
+    id: int
+    at: datetime
+    who: str
+    what: str
+    subject: str
+    detail: str
+
+
+Status.model_rebuild()

@@ -1,0 +1,413 @@
+"""The operators' API: HTTP over a local socket or loopback, a named token for each person, OpenAPI at
+/openapi.json. Every verb that makes or stops a sound is in the log under the name of who asked.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Annotated, Final
+
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from alerts import formats
+from alerts.model import Alert, AlertError, CodeScheme
+from controller.app import App
+from controller.clock import moment, wall_ms
+from controller.compose import ComposeError, compose_alert
+from controller.desk import Cancelled, Refused, Released, decode_alert, decode_plan
+from controller.planning import Plan
+from controller.register import RegisterError
+from controller.store import Unknown
+from controller.store.records import AlertRow, AlertState, BroadcastState
+from controller.voicing import VoicingError
+from controller.web import models as m
+from terminals.broadcast import Kind
+from terminals.model import Terminal, is_simulated
+
+# A watcher is told at most this often; a burst of reports is one picture.
+WATCH_PAUSE_S: Final = 0.1
+# An idle event stream says so, so that a dead connection is noticed.
+KEEPALIVE_S: Final = 10.0
+
+
+def operators_api(app: App) -> FastAPI:
+    api = FastAPI(
+        title="Fenghuo 烽火",
+        version=app.version,
+        description="The county's warning desk. Every call needs an operator's token.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    bearer = HTTPBearer(auto_error=False)
+
+    async def operator(token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
+        given = hashlib.sha256(token.credentials.encode()).hexdigest() if token else ""
+        found = None
+        for known in app.config.operators:  # all of them, so that timing tells nothing
+            if hmac.compare_digest(known.token_sha256, given):
+                found = known.name
+        if found is None:
+            raise HTTPException(401, "no operator has this token; see: fenghuo operator new NAME")
+        return found
+
+    Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
+
+    @api.exception_handler(Unknown)
+    async def unknown(_: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": str(error)}, 404)
+
+    @api.exception_handler(AlertError)
+    @api.exception_handler(ComposeError)
+    @api.exception_handler(RegisterError)
+    async def unusable(_: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    @api.exception_handler(VoicingError)
+    async def voiceless(_: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": str(error)}, 503)
+
+    # --- health --------------------------------------------------------------------------------
+
+    @api.get("/livez", response_class=PlainTextResponse, tags=["health"])
+    async def livez() -> str:
+        """200 while the process answers."""
+        return "ok\n"
+
+    @api.get("/readyz", tags=["health"])
+    async def readyz() -> Response:
+        """200 when a warning could go out now; 503 with the reasons when not."""
+        problems = app.problems()
+        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+    @api.get("/metrics", response_class=PlainTextResponse, tags=["health"])
+    async def metrics() -> Response:
+        """Prometheus text."""
+        app.refresh_gauges()
+        return Response(app.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @api.get("/v1/status", tags=["health"])
+    async def status(who: Operator) -> m.Status:
+        """The desk at a glance."""
+        return m.Status(
+            version=app.version,
+            county=app.county.name,
+            mode=app.config.mode,
+            sandbox=app.sandbox,
+            operator=who,
+            broker=app.transport.connected,
+            voice=app.voicing.name,
+            voice_approved=app.voicing.approved,
+            terminals=len(app.register.terminals),
+            enrolled=sum(t.enrolled for t in app.register.terminals.values()),
+            online=app.online_count(),
+            held=len(await app.store.alerts(state=AlertState.HELD)),
+            sending=len(await app.store.broadcasts(states=(BroadcastState.VOICING, BroadcastState.SENDING))),
+            feeds=[m.FeedOut(**asdict(f)) for f in app.feed_states()],
+            alarms=list(app.alarms),
+        )
+
+    # --- alerts --------------------------------------------------------------------------------
+
+    def read(body: m.Send) -> Alert:
+        kind = Kind(body.kind)
+        if (body.compose is None) == (body.document is None):
+            raise HTTPException(422, "exactly one of compose and document")
+        if body.compose is not None:
+            return compose_alert(body.compose, kind, app.county, app.config.issuer, moment(wall_ms()))
+        assert body.document is not None
+        try:
+            data = base64.b64decode(body.document.body, validate=True)
+        except binascii.Error as error:
+            raise HTTPException(422, f"document.body is not base64: {error}") from error
+        return formats.parse(data, scheme=CodeScheme(body.document.codes), now=moment(wall_ms()))
+
+    def plan_out(plan: Plan) -> dict[str, object]:
+        script = app.voicing.script(plan.script)
+        return {
+            "kind": plan.kind,
+            "stage": plan.stage,
+            "hazard": plan.hazard,
+            "colour": plan.colour,
+            "headline": plan.headline,
+            "places": list(plan.places),
+            "villages": len(plan.villages),
+            "terminals": len(plan.terminals),
+            "silent_villages": [app.village_name(v) for v in plan.silent_villages],
+            "text": script.text,
+            "spoken": app.voicing.spoken(script),
+            "expires": plan.expires,
+            "repeats": plan.repeats,
+            "volume": plan.volume,
+            "why": list(plan.why),
+            "problems": list(plan.problems),
+        }
+
+    @api.post("/v1/alerts/preview", tags=["alerts"])
+    async def preview(body: m.Send, who: Operator) -> m.Preview:
+        """Who would hear it and what would be said, with the audio. Sends nothing, stores nothing."""
+        plan = app.desk.plan(read(body), Kind(body.kind))
+        out = plan_out(plan)
+        if plan.problems:
+            return m.Preview.model_validate(
+                {**out, "clip": None, "seconds": None, "lufs": None, "dbtp": None, "voice": None}
+            )
+        clip = await app.voicing.clip(plan.script)
+        return m.Preview.model_validate(
+            {
+                **out,
+                "clip": clip.sha256,
+                "seconds": clip.seconds,
+                "lufs": clip.lufs,
+                "dbtp": clip.dbtp,
+                "voice": clip.voice,
+            }
+        )
+
+    @api.post("/v1/alerts", tags=["alerts"])
+    async def send(body: m.Send, who: Operator) -> m.Done:
+        """Send a warning, an exercise or a test. The operator's act is the release."""
+        match await app.desk.send(read(body), Kind(body.kind), who):
+            case Released(alert=alert, broadcast=broadcast):
+                return m.Done(outcome="released", alert=alert, broadcast=broadcast)
+            case Refused(reasons=reasons):
+                return m.Done(outcome="refused", reasons=list(reasons))
+
+    async def alert_out(row: AlertRow) -> dict[str, object]:
+        now = wall_ms()
+        broadcasts = await app.store.broadcasts(alert=row.id)
+        return {
+            "id": row.id,
+            "source": row.source,
+            "kind": row.kind,
+            "state": row.state,
+            "reason": row.reason,
+            "msg_type": row.msg_type,
+            "identifier": row.identifier,
+            "event_key": row.event_key,
+            "hazard": row.hazard,
+            "colour": row.colour,
+            "headline": row.headline,
+            "created": moment(row.created),
+            "expires": moment(row.expires),
+            "decided": moment(row.decided) if row.decided else None,
+            "decided_by": row.decided_by,
+            "waiting_seconds": (now - row.created) // 1000 if row.state is AlertState.HELD else None,
+            "broadcasts": [b.broadcast.id for b in reversed(broadcasts)],
+        }
+
+    @api.get("/v1/alerts", tags=["alerts"])
+    async def alerts(
+        who: Operator,
+        state: AlertState | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    ) -> list[m.AlertOut]:
+        """Newest first."""
+        rows = await app.store.alerts(state=state, limit=limit)
+        return [m.AlertOut.model_validate(await alert_out(row)) for row in rows]
+
+    @api.get("/v1/alerts/{alert}", tags=["alerts"])
+    async def alert(alert: str, who: Operator) -> m.AlertDetail:
+        """One alert with its plan: who hears it, what is said, and why."""
+        row = await app.store.alert(alert)
+        message = decode_alert(row)
+        plan = plan_out(decode_plan(row)) if row.plan is not None else None
+        return m.AlertDetail.model_validate(
+            {
+                **await alert_out(row),
+                "plan": plan,
+                "remarks": list(message.remarks),
+                "inferred": list(message.inferred),
+            }
+        )
+
+    @api.post("/v1/alerts/{alert}/approve", tags=["alerts"])
+    async def approve(alert: str, who: Operator) -> m.Done:
+        """Release what is held."""
+        match await app.desk.approve(alert, who):
+            case Released(broadcast=broadcast):
+                return m.Done(outcome="released", alert=alert, broadcast=broadcast)
+            case Cancelled() as cancelled:
+                return cancelled_out(alert, cancelled)
+            case Refused(reasons=reasons):
+                return m.Done(outcome="refused", alert=alert, reasons=list(reasons))
+
+    @api.post("/v1/alerts/{alert}/reject", tags=["alerts"])
+    async def reject(alert: str, body: m.Reason, who: Operator) -> m.Done:
+        """End a hold without a sound."""
+        refused = await app.desk.reject(alert, who, body.reason)
+        if refused is not None:
+            return m.Done(outcome="refused", alert=alert, reasons=list(refused.reasons))
+        return m.Done(outcome="rejected", alert=alert)
+
+    @api.post("/v1/alerts/{alert}/cancel", tags=["alerts"])
+    async def cancel(alert: str, body: m.Reason, who: Operator) -> m.Done:
+        """Stop it, drop what is queued, and air the all-clear only where it had sounded."""
+        match await app.desk.cancel(alert, who, body.reason):
+            case Cancelled() as cancelled:
+                return cancelled_out(alert, cancelled)
+            case Refused(reasons=reasons):
+                return m.Done(outcome="refused", alert=alert, reasons=list(reasons))
+
+    def cancelled_out(alert: str, cancelled: Cancelled) -> m.Done:
+        return m.Done(
+            outcome="cancelled",
+            alert=alert,
+            stopped=list(cancelled.stopped),
+            all_clear=list(cancelled.all_clear),
+        )
+
+    # --- broadcasts ----------------------------------------------------------------------------
+
+    @api.get("/v1/broadcasts", tags=["broadcasts"])
+    async def broadcasts(
+        who: Operator, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    ) -> list[m.BroadcastLine]:
+        """Newest first."""
+        return [
+            m.BroadcastLine(
+                id=b.broadcast.id,
+                alert=b.broadcast.alert_id,
+                kind=b.broadcast.kind.value,
+                state=b.state,
+                created=moment(b.created),
+                terminals=len(b.broadcast.terminals),
+            )
+            for b in await app.store.broadcasts(limit=limit)
+        ]
+
+    @api.get("/v1/broadcasts/{broadcast}", tags=["broadcasts"])
+    async def broadcast(broadcast: str, who: Operator) -> m.BroadcastOut:
+        """Who accepted, verified, played, finished, and who did not and why."""
+        return m.BroadcastOut.model_validate(asdict(await app.summary(broadcast)))
+
+    @api.post("/v1/broadcasts/{broadcast}/stop", tags=["broadcasts"])
+    async def stop(broadcast: str, who: Operator) -> m.Done:
+        """Silence now, without an all-clear; acknowledged per terminal."""
+        refused = await app.desk.stop(broadcast, who)
+        if refused is not None:
+            return m.Done(outcome="refused", broadcast=broadcast, reasons=list(refused.reasons))
+        return m.Done(outcome="stopped", broadcast=broadcast)
+
+    @api.get("/v1/broadcasts/{broadcast}/watch", tags=["broadcasts"], response_class=StreamingResponse)
+    async def watch(broadcast: str, who: Operator) -> StreamingResponse:
+        """Server-sent events: `summary` (as GET, at most ten a second), `held` when something waits for an
+        operator. Ends when every terminal's outcome is known or nothing more is to be expected soon."""
+        await app.store.broadcast(broadcast)
+
+        async def events() -> AsyncIterator[str]:
+            while True:
+                before = app.version_of(broadcast)
+                summary = await app.summary(broadcast)
+                yield _event(
+                    "summary", m.BroadcastOut.model_validate(asdict(summary)).model_dump(mode="json")
+                )
+                held = await app.store.alerts(state=AlertState.HELD)
+                if held:
+                    yield _event("held", [{"id": h.id, "headline": h.headline} for h in held])
+                if summary.state in ("done", "stopped") and summary.waiting == 0:
+                    return
+                if summary.voiced is not None and summary.waiting == 0:
+                    return
+                await asyncio.sleep(WATCH_PAUSE_S)
+                await app.changed(broadcast, before, KEEPALIVE_S)
+
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    @api.get("/v1/events", tags=["alerts"], response_class=StreamingResponse)
+    async def desk_events(who: Operator) -> StreamingResponse:
+        """Server-sent events: `held` with what waits for an operator, at once and at every change."""
+
+        async def events() -> AsyncIterator[str]:
+            while True:
+                held = await app.store.alerts(state=AlertState.HELD)
+                now = wall_ms()
+                yield _event(
+                    "held",
+                    [
+                        {
+                            "id": h.id,
+                            "headline": h.headline,
+                            "reason": h.reason,
+                            "waiting_seconds": (now - h.created) // 1000,
+                        }
+                        for h in held
+                    ],
+                )
+                await app.desk.wait_changed(KEEPALIVE_S)
+
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    # --- clips, terminals, the log -------------------------------------------------------------
+
+    @api.get("/v1/clips/{sha256}", tags=["alerts"], response_class=Response)
+    async def clip(sha256: str, who: Operator) -> Response:
+        """The audio of a preview, MP3."""
+        data = await app.voicing.audio(sha256)
+        return Response(data, media_type="audio/mpeg")
+
+    async def terminal_rows() -> list[m.TerminalOut]:
+        return [m.TerminalOut.model_validate(row) for row in await app.terminal_rows()]
+
+    @api.get("/v1/terminals", tags=["terminals"])
+    async def terminals(who: Operator, village: str | None = None) -> list[m.TerminalOut]:
+        """Every terminal, or those of what `village` names (a township, a village, a code)."""
+        rows = await terminal_rows()
+        if village is None:
+            return rows
+        keys = app.find_villages(village)
+        return [r for r in rows if r.village_key in keys]
+
+    @api.get("/v1/terminals/{terminal}", tags=["terminals"])
+    async def terminal(terminal: str, who: Operator) -> m.TerminalOut:
+        for row in await terminal_rows():
+            if row.id == terminal:
+                return row
+        raise Unknown(f"no terminal {terminal}")
+
+    @api.post("/v1/terminals", tags=["terminals"])
+    async def import_terminals(body: m.Import, who: Operator) -> dict[str, int]:
+        """Register terminals, or change what is known of them. All rows or none."""
+        await app.register.add(
+            [
+                Terminal(t.id, t.name or t.id, app.one_village(t.village), t.lat, t.lon, tuple(t.languages))
+                for t in body.terminals
+            ],
+            who,
+        )
+        return {"registered": len(body.terminals)}
+
+    @api.post("/v1/terminals/codes", tags=["terminals"])
+    async def codes(body: m.Codes, who: Operator) -> dict[str, str]:
+        """A fresh single-use enrolment code for each, valid 24 hours, shown once."""
+        return await app.register.codes(body.terminals, who)
+
+    @api.post("/v1/sandbox/terminals", tags=["terminals"])
+    async def sandbox(body: m.Import, who: Operator) -> dict[str, str]:
+        """Register simulated terminals and give each a code. Only a sandbox controller does this."""
+        if not app.sandbox:
+            raise HTTPException(
+                403, "this controller is not a sandbox; start one with: fenghuo serve --sandbox"
+            )
+        await import_terminals(body, who)
+        return await app.register.codes([t.id for t in body.terminals if is_simulated(t.id)], who)
+
+    @api.get("/v1/audit", tags=["audit"])
+    async def audit(
+        who: Operator, subject: str | None = None, limit: Annotated[int, Query(ge=1, le=5000)] = 100
+    ) -> list[m.AuditOut]:
+        """Who did what, newest first."""
+        rows = await app.store.audit(limit, subject)
+        return [m.AuditOut.model_validate({**asdict(row), "at": moment(row.at)}) for row in rows]
+
+    return api
+
+
+def _event(name: str, data: object) -> str:
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -1,0 +1,254 @@
+"""THE STATE MACHINE: one terminal's part of one broadcast, as a grow-only set of facts.
+
+Theory of operation. A delivery is a mapping (attempt, state, reason) → (time, detail). Facts are only
+ever added; folding is commutative, associative and idempotent, so duplicated, late and reordered reports
+are harmless by construction. What the operator sees is derived: any `played` wins; else the latest
+attempt's highest rank, equal ranks by the fixed order of their names. What to do next is derived too:
+`next_action` is a pure function of the delivery, what has been tried, and the time.
+
+Everything that affects the state or the next step of a delivery lives in this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    """Planned; no command has gone out."""
+    SENT = "sent"
+    """A command was handed to the broker. Never to be called delivered."""
+    REFUSED = "refused"
+    """The terminal would not take the command; the reason says why."""
+    ACCEPTED = "accepted"
+    """Signature, counter, window and target were right."""
+    READY = "ready"
+    """The audio is on the terminal and its hash is right."""
+    PLAYING = "playing"
+    """The sound device took samples."""
+    INTERRUPTED = "interrupted"
+    """Power went away while it played; it will start again if still valid."""
+    PREEMPTED = "preempted"
+    """Something more urgent cut it; it will start again if still valid."""
+    EXPIRED = "expired"
+    """Its time ran out before it could start, as the terminal says, or, with reason ``unreached``, as the
+    controller knows because nothing was heard."""
+    FAILED = "failed"
+    """It could not be fetched or sounded; the reason says why."""
+    CANCELLED = "cancelled"
+    """Stopped or replaced, acknowledged by the terminal."""
+    PLAYED = "played"
+    """Finished, all repeats."""
+
+
+RESUMED: Final = "resumed"
+"""Reason of a `playing` that follows an interruption or a pre-emption in the same attempt."""
+UNREACHED: Final = "unreached"
+
+FactKey = tuple[int, State, str]
+FactValue = tuple[int, str]
+"""(time in ms, detail)"""
+Facts = Mapping[FactKey, FactValue]
+
+# A refusal ranks below acceptance: a forged command that names our broadcast makes an honest terminal
+# report `refused`, and must not hide that the real command was accepted.
+_RANK: Final[dict[State, int]] = {
+    State.PENDING: 0,
+    State.SENT: 10,
+    State.REFUSED: 15,
+    State.ACCEPTED: 20,
+    State.READY: 30,
+    State.PLAYING: 40,
+    State.INTERRUPTED: 50,
+    State.PREEMPTED: 50,
+    State.EXPIRED: 70,
+    State.FAILED: 80,
+    State.CANCELLED: 90,
+    State.PLAYED: 100,
+}
+_RESUMED_RANK: Final = 60
+_HEARD: Final = frozenset({State.PLAYING, State.PLAYED, State.INTERRUPTED, State.PREEMPTED})
+
+# Worth another attempt: the cause may be gone when the terminal tries again. A wrong key, a lapsed window
+# or a dead amplifier will not mend itself within a warning.
+_RETRYABLE: Final = frozenset({"fetch", "hash-mismatch", "storage", "device-busy"})
+
+
+def rank(key: FactKey) -> tuple[int, str, str]:
+    """Total order of the facts of one attempt; a pure function of the fact, so folding order is moot."""
+    _, state, reason = key
+    value = _RESUMED_RANK if state is State.PLAYING and reason == RESUMED else _RANK[state]
+    return (value, state.value, reason)
+
+
+def fold(facts: Facts, new: Iterable[tuple[FactKey, FactValue]]) -> dict[FactKey, FactValue]:
+    """`facts` and `new` together. The same fact told twice keeps its earliest time."""
+    merged = dict(facts)
+    for key, value in new:
+        known = merged.get(key)
+        merged[key] = value if known is None else min(known, value)
+    return merged
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an operator is told about one delivery."""
+
+    state: State
+    attempt: int
+    reason: str
+    at: int
+    """ms; 0 for pending."""
+    detail: str
+
+
+_PENDING: Final = Shown(State.PENDING, 0, "", 0, "")
+
+
+def shown(facts: Facts) -> Shown:
+    """Any `played` wins (the earliest attempt's); else the latest attempt's highest rank."""
+    if not facts:
+        return _PENDING
+    played = [key for key in facts if key[1] is State.PLAYED]
+    if played:
+        top = min(played)
+    else:
+        last = max(key[0] for key in facts)
+        top = max((key for key in facts if key[0] == last), key=rank)
+    at, detail = facts[top]
+    return Shown(top[1], top[0], top[2], at, detail)
+
+
+def has_sounded(facts: Facts) -> bool:
+    """Whether any part of it was heard: an all-clear is owed to exactly these."""
+    return any(
+        state in (State.PLAYING, State.PLAYED, State.INTERRUPTED, State.PREEMPTED) for _, state, _ in facts
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How hard one broadcast tries. Milliseconds throughout."""
+
+    expires: int
+    """After this nothing may start; only outcomes are still asked for."""
+    seconds: float
+    """Length of the whole playing, repeats included."""
+    quiet: int
+    """Silence after which a report is taken as lost: max(300, twice the spread seen so far)."""
+    longest_quiet: int = 30_000
+    """Doubling stops here. A terminal that is away is asked this often, and at once when it says hello."""
+    fetch_allowance: int = 5_000
+    """From accepted to ready before we ask: 300 KB at 0.5 Mbit/s."""
+    attempts: int = 3
+    stopping: bool = False
+    """Nothing may start any more: what `next_action` calls a send or an ask is a Stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What the controller itself did for one delivery; controller's clock, ms."""
+
+    attempt: int = 0
+    """Highest attempt sent; 0 before the first."""
+    sent: int = 0
+    """When a command or question last went out."""
+    heard: int = 0
+    """When the terminal last said anything about this broadcast; 0 = never."""
+    unanswered: int = 0
+    """Commands and questions since it was last heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send the command of this attempt (again)."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask for the state; makes no sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Nothing can change it any more: record `expired/unreached`, which says only what we know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Final, and known."""
+
+
+Action = Send | Ask | WaitUntil | GiveUp | Settled
+
+
+def is_settled(facts: Facts, policy: Policy) -> bool:
+    """Whether the terminal's part is over and nothing more will be tried."""
+    seen = shown(facts)
+    match seen.state:
+        case State.PLAYED | State.CANCELLED | State.EXPIRED:
+            return True
+        case State.REFUSED | State.FAILED:
+            return policy.stopping or seen.reason not in _RETRYABLE or seen.attempt >= policy.attempts
+        case _:
+            return False
+
+
+def next_action(facts: Facts, tried: Tried, now: int, policy: Policy) -> Action:
+    """What to do for this delivery at `now`. Total: every reachable delivery gets exactly one answer, and
+    a WaitUntil always lies after `now`, so the loop always makes progress."""
+    if is_settled(facts, policy):
+        return Settled()
+    seen = shown(facts)
+    over = now >= policy.expires
+    # What started just before expiry may still be playing; its outcome is asked for that long and a minute.
+    if now >= policy.expires + int(policy.seconds * 1000) + 60_000:
+        return GiveUp()
+    if tried.attempt == 0:
+        return GiveUp() if over or policy.stopping else Send(1)
+    if seen.state in (State.REFUSED, State.FAILED):  # retryable, or it would be settled
+        again = tried.attempt + 1 if tried.attempt <= seen.attempt else tried.attempt
+        return _when(tried.sent + _patience(tried, policy), now, Send(again), over)
+    if seen.state in (State.PENDING, State.SENT):
+        return _when(tried.sent + _patience(tried, policy), now, Send(tried.attempt), over)
+    if policy.stopping:
+        due = tried.sent + _patience(tried, policy)
+        return Ask() if now >= due else WaitUntil(due)
+    base = max(tried.sent, tried.heard)
+    match seen.state:
+        case State.ACCEPTED:
+            due = max(tried.heard + policy.fetch_allowance, base + _patience(tried, policy))
+        case State.READY:
+            # Queued behind another message, or about to start: the next word should come soon.
+            due = base + _patience(tried, policy) + 1_000
+        case State.PLAYING:
+            due = max(
+                tried.heard + int(policy.seconds * 1000) + policy.quiet, tried.sent + _patience(tried, policy)
+            )
+        case _:  # interrupted, preempted: it comes back by itself
+            due = base + _patience(tried, policy) + 1_000
+    return Ask() if now >= due else WaitUntil(due)
+
+
+def _patience(tried: Tried, policy: Policy) -> int:
+    """Silence to bear after the last word: `quiet`, doubling with each unanswered one."""
+    doublings = min(max(tried.unanswered - 1, 0), 16)
+    return int(min(policy.quiet << doublings, max(policy.longest_quiet, policy.quiet)))
+
+
+def _when(due: int, now: int, send: Send, over: bool) -> Action:
+    if now < due:
+        return WaitUntil(due)
+    # After expiry a command cannot sound any more, but the question still gets an answer.
+    return Ask() if over else send

@@ -1,0 +1,283 @@
+"""The controller's side of the voice process: start it, ask it, time it, start it again.
+
+One request at a time, a bounded queue in front; a request that is late takes the process with it, because
+a model that hangs cannot be asked to stop. The process dies with the controller (stdin ends) and its
+memory (0.6 GB) is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import os
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from alerts.model import Colour
+from tts.script import Script
+from tts.voice import (
+    DEFAULT_SPEED,
+    DEFAULT_VOICE,
+    Kind,
+    Signal,
+    Speech,
+    Stage,
+    Voice,
+    VoiceError,
+    VoiceFailure,
+    signal_for,
+)
+
+log = logging.getLogger("tts.renderer")
+
+_LOG_LINES: Final = 200
+_MAX_ANSWER: Final = 400_000_000
+_WARM_DEADLINE: Final = 120.0
+"""Seconds for the first load on a cold disk and for one sentence prepared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One playing, ready to be kept and sent; loudness and peak are of the decoded MP3."""
+
+    mp3: bytes
+    seconds: float
+    lufs: float
+    dbtp: float
+    stages: Mapping[str, float]
+    """Seconds spent in load, speak, shape, encode, measure."""
+    voice: str
+    model_sha256: str
+    spoken: tuple[str, ...]
+    """The words that were said, numbers written out, sentence by sentence."""
+
+
+class Renderer:
+    """Owns the voice process. Everything the world does to it becomes a VoiceError with a reason.
+
+    `cache_dir` is created with mode 0700. `queue` is how many requests may wait; one more fails as busy.
+    """
+
+    def __init__(
+        self,
+        cache_dir: Path,
+        *,
+        readings: Mapping[str, str] | None = None,
+        queue: int = 16,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self._command = (*(command or (sys.executable, "-m", "tts.worker")), "--cache", str(cache_dir))
+        self._readings = dict(readings or {})
+        self._queue = queue
+        self._waiting = 0
+        self._turn = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+        self._drains: set[asyncio.Task[None]] = set()
+        self._lines: deque[str] = deque(maxlen=_LOG_LINES)
+        self._serial = 0
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the voice process, None while it is down."""
+        alive = self._process is not None and self._process.returncode is None
+        return self._process.pid if alive and self._process else None
+
+    @property
+    def stderr(self) -> tuple[str, ...]:
+        """The last lines that the voice process wrote, for `doctor` and bug reports."""
+        return tuple(self._lines)
+
+    async def render(
+        self,
+        script: Script,
+        *,
+        kind: Kind,
+        colour: Colour | None,
+        stage: Stage = "first",
+        voice: str = DEFAULT_VOICE,
+        speed: float = DEFAULT_SPEED,
+        signal: Signal | None = None,
+        deadline_s: float = 60.0,
+    ) -> Rendered:
+        """Speak `script` as one loudspeaker clip, waiting in the queue included, within `deadline_s`.
+
+        The signal follows kind, colour and stage unless given. Raises VoiceError.
+        """
+        head = {
+            **self._speech(script.sentences, voice, speed),
+            "op": "render",
+            "signal": (signal or signal_for(kind, colour, stage)).value,
+        }
+        told, mp3 = await self._ask(head, b"", deadline_s)
+        return _rendered(told, mp3)
+
+    async def shape(
+        self, speech: Speech, *, signal: Signal, voice: str, deadline_s: float = 30.0
+    ) -> Rendered:
+        """The same loudspeaker clip from another voice's speech (24 kHz). Raises VoiceError."""
+        head = {"op": "shape", "rate": speech.sample_rate, "signal": signal.value}
+        told, mp3 = await self._ask(head, speech.pcm, deadline_s)
+        return _rendered({"voice": voice, "model_sha256": "", "spoken": [], **told}, mp3)
+
+    async def speak(
+        self, sentences: Sequence[str], *, voice: str, speed: float = DEFAULT_SPEED, deadline_s: float = 60.0
+    ) -> Speech:
+        """Bare speech of `sentences`. Raises VoiceError."""
+        told, pcm = await self._ask({**self._speech(sentences, voice, speed), "op": "speak"}, b"", deadline_s)
+        return Speech(pcm=pcm, sample_rate=told["rate"], seconds=told["seconds"])
+
+    async def warm(
+        self, sentences: Sequence[str] = (), *, voice: str = DEFAULT_VOICE, speed: float = DEFAULT_SPEED
+    ) -> str:
+        """Load the model, then speak `sentences` into the process's memory, one by one, so that a real
+        request never waits for more than one. Returns the model's sha256. Raises VoiceError."""
+        told, _ = await self._ask({"op": "warm"}, b"", _WARM_DEADLINE)
+        for sentence in sentences:
+            await self._ask({**self._speech([sentence], voice, speed), "op": "prepare"}, b"", _WARM_DEADLINE)
+        return str(told["model_sha256"])
+
+    def voice(self, name: str = DEFAULT_VOICE) -> Voice:
+        """The port `Voice` over this process."""
+        return _WorkerVoice(self, name)
+
+    async def close(self) -> None:
+        """End the process; waiting and later requests fail as closed."""
+        self._closed = True
+        await self._stop()
+
+    def _speech(self, sentences: Sequence[str], voice: str, speed: float) -> dict[str, Any]:
+        if not 0.5 <= speed <= 2.0:
+            raise VoiceError(VoiceFailure.TEXT, f"speed {speed}; it must lie between 0.5 and 2")
+        text = "".join(sentences)
+        said = {name: pinyin for name, pinyin in self._readings.items() if name in text}
+        return {"sentences": list(sentences), "voice": voice, "speed": speed, "readings": said}
+
+    async def _ask(
+        self, head: dict[str, Any], payload: bytes, deadline_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        if self._waiting > self._queue:
+            raise VoiceError(VoiceFailure.BUSY, f"{self._queue} requests are waiting already")
+        self._waiting += 1
+        began = False
+        try:
+            async with asyncio.timeout(deadline_s), self._turn:
+                began = True
+                return await self._exchange(head, payload)
+        except TimeoutError as error:
+            if began:
+                await self._stop()
+            doing = f"in {head['op']}" if began else "waiting for its turn"
+            raise VoiceError(VoiceFailure.TIMEOUT, f"no answer in {deadline_s:g} s, {doing}") from error
+        except asyncio.CancelledError:
+            # The answer to a request nobody waits for would be taken for the next one's.
+            if began:
+                self._abandon()
+            raise
+        finally:
+            self._waiting -= 1
+
+    async def _exchange(self, head: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        process = await self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._serial += 1
+        try:
+            body = json.dumps(
+                {**head, "id": self._serial, "bytes": len(payload)}, ensure_ascii=False
+            ).encode()
+            process.stdin.write(len(body).to_bytes(4, "big") + body + payload)
+            await process.stdin.drain()
+            size = int.from_bytes(await process.stdout.readexactly(4), "big")
+            told = json.loads(await process.stdout.readexactly(size))
+            count = told["bytes"]
+            if told["id"] != self._serial or not 0 <= count <= _MAX_ANSWER:
+                raise ValueError(f"answer {told['id']} to request {self._serial}, {count} bytes")
+            data = await process.stdout.readexactly(count)
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError) as error:
+            await self._stop()
+            reason = VoiceFailure.CLOSED if self._closed else VoiceFailure.CRASHED
+            last = self._lines[-1] if self._lines else "it wrote nothing"
+            raise VoiceError(
+                reason, f"voice process ended with {process.returncode} in {head['op']}: {last}"
+            ) from error
+        if "error" in told:
+            raise VoiceError(VoiceFailure(told["error"]), told["detail"])
+        return told, data
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._closed:
+            raise VoiceError(VoiceFailure.CLOSED, "the renderer was closed")
+        if self._process is None or self._process.returncode is not None:
+            await self._stop()
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise VoiceError(VoiceFailure.CRASHED, f"voice process does not start: {error}") from error
+            drain = asyncio.create_task(self._read_stderr(self._process), name="voice stderr")
+            self._drains.add(drain)
+            drain.add_done_callback(self._drains.discard)
+        return self._process
+
+    async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        while chunk := await process.stderr.read(4096):
+            for line in chunk.decode(errors="replace").splitlines():
+                self._lines.append(line[:500])
+                log.debug("voice process: %s", line[:500])
+
+    def _abandon(self) -> asyncio.subprocess.Process | None:
+        """Kill the process and forget it at once: the next request starts its own."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        return process
+
+    async def _stop(self) -> None:
+        process = self._abandon()
+        if process is not None:
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.wait()
+        if self._drains:
+            await asyncio.wait(self._drains)
+
+
+class _WorkerVoice:
+    def __init__(self, renderer: Renderer, name: str) -> None:
+        self._renderer = renderer
+        self.name = name
+        self.languages = frozenset({"zh"})
+
+    async def speak(self, sentences: Sequence[str], *, speed: float) -> Speech:
+        return await self._renderer.speak(sentences, voice=self.name, speed=speed)
+
+
+def _rendered(told: Mapping[str, Any], mp3: bytes) -> Rendered:
+    if not mp3 or not math.isfinite(told["lufs"]):
+        raise VoiceError(VoiceFailure.SILENT, "the voice process returned no sound")
+    return Rendered(
+        mp3=mp3,
+        seconds=told["seconds"],
+        lufs=told["lufs"],
+        dbtp=told["dbtp"],
+        stages=told["stages"],
+        voice=told["voice"],
+        model_sha256=told["model_sha256"],
+        spoken=tuple(told["spoken"]),
+    )

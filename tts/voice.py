@@ -1,0 +1,101 @@
+"""The port `Voice`, what it returns and how it fails; and what every rendered clip is asked for.
+
+Free of numpy: the controller imports this and must stay small (design §8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal, Protocol
+
+from alerts.model import Colour
+
+Kind = Literal["actual", "exercise", "test"]
+Stage = Literal["first", "update", "continuation", "cancel"]
+
+DEFAULT_VOICE: Final = "zm_yunjian"
+"""Outdoors the better of the two: 32 % against over 100 % syllable errors at -5 dB SNR
+(voice-and-audio.md §5)."""
+DEFAULT_SPEED: Final = 0.9
+"""0.85 took zm_yunjian from 15.5 to 9.2 % syllable errors at 0 dB SNR, and costs time; this is between."""
+CHAIN_VERSION: Final = "1"
+"""Changes whenever `tts.audio` or the worker would make other sound of the same words; part of the
+clip key."""
+MIN_SECONDS_PER_HANZI: Final = 0.12
+"""At speed 1. Less means that the voice swallowed part of the sentence (voice-and-audio.md §4)."""
+
+
+class VoiceFailure(StrEnum):
+    """Why there is no sound; shown to the operator and counted."""
+
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    BUSY = "busy"
+    SILENT = "silent"
+    TRUNCATED = "truncated"
+    UNKNOWN_VOICE = "unknown_voice"
+    MODEL = "model"
+    """The model or a voice file is missing or its hash is wrong."""
+    TEXT = "text"
+    """Nothing in the text can be spoken, or a reading is malformed."""
+    CLOSED = "closed"
+
+
+class VoiceError(Exception):
+    """A voice that did not speak as asked: a named `reason` and a `detail` for the log."""
+
+    def __init__(self, reason: VoiceFailure, detail: str) -> None:
+        super().__init__(f"voice: {reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Speech before the loudspeaker chain: mono little-endian float32 samples, full scale ±1."""
+
+    pcm: bytes
+    sample_rate: int
+    seconds: float
+
+
+class Voice(Protocol):
+    """Something that speaks. Raises VoiceError, and nothing else that the world can cause."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Languages it may be asked for, e.g. ``{"zh"}``."""
+        ...
+
+    async def speak(self, sentences: Sequence[str], *, speed: float) -> Speech:
+        """All sentences, whole and audible, in order. `speed` 1 is the voice's own pace, 0.85 slower."""
+        ...
+
+
+class Signal(StrEnum):
+    """The attention signal before the words. None is a wail: 36/24, 6/6 and a long steady tone are the
+    civil-defence sirens, 0.5/0.5/0.5/1.5 (ISO 8201) is an evacuation order (voice-and-audio.md §5)."""
+
+    RED = "red"
+    ORANGE = "orange"
+    YELLOW = "yellow"
+    BLUE = "blue"
+    PLAIN = "plain"
+    """An actual warning without a colour."""
+    ALL_CLEAR = "all_clear"
+    EXERCISE = "exercise"
+    TEST = "test"
+
+
+def signal_for(kind: Kind, colour: Colour | None, stage: Stage = "first") -> Signal:
+    """The signal of a message. An exercise or test never carries the signal of an actual warning."""
+    if kind != "actual":
+        return Signal(kind)
+    if stage == "cancel":
+        return Signal.ALL_CLEAR
+    return Signal(colour.value) if colour else Signal.PLAIN

