@@ -316,7 +316,9 @@ async def open_app(config: Config, *, sandbox: bool) -> AsyncIterator[App]:
             metrics,
             alarm,
         )
-        desk = Desk(config, pack.county, store, register, dispatcher, voicing, metrics, kinds=frozenset(signers.roles))
+        desk = Desk(
+            config, pack.county, store, register, dispatcher, voicing, metrics, kinds=frozenset(signers.roles)
+        )
         intake = Intake(store, desk, metrics, alarm)
         feeds = [(settings, _feed(settings)) for settings in config.feeds]
         app = App(

@@ -20,7 +20,7 @@ import msgspec
 
 from controller.clock import LONGEST_JUMP_MS, WireClock, mono_ms, wall_ms
 from controller.metrics import Metrics
-from controller.store import Store
+from controller.store import Store, StoreError
 from controller.store.records import (
     BroadcastRow,
     BroadcastState,
@@ -53,6 +53,7 @@ SILENT_AFTER: Final = 4
 STOP_LIFETIME_MS: Final = 24 * 3_600_000
 # Above this many Hello's waiting for their signed time, further ones are dropped: terminals say it again.
 HELLOS: Final = 20_000
+STORE_PAUSE_S: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -503,10 +504,19 @@ class Dispatcher:
                     if self._fold(terminal, message, now, facts):
                         touched.add(message.broadcast)
             if facts or seen:
-                await self._store.add_facts(facts, seen, wall_ms())
+                await self._keep(facts, seen)
             for broadcast in touched:
                 self.runs[broadcast].touch()
                 await self._tell(self.runs[broadcast])
+
+    async def _keep(self, facts: Sequence[FactRow], seen: Sequence[Seen]) -> None:
+        """Until the disk takes them; meanwhile they are known in memory and terminals can be asked again."""
+        while True:
+            try:
+                return await self._store.add_facts(facts, seen, wall_ms())
+            except StoreError as error:
+                self._alarm(str(error))
+                await asyncio.sleep(STORE_PAUSE_S)
 
     def _fold(self, terminal: str, report: wire.Report, now: int, out: list[FactRow]) -> bool:
         run = self.runs.get(report.broadcast)

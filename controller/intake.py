@@ -19,7 +19,7 @@ from alerts.model import AlertError, CodeScheme
 from controller.clock import moment, wall_ms
 from controller.desk import Cancelled, Closed, Desk, Held, Released
 from controller.metrics import Metrics
-from controller.store import Store
+from controller.store import Store, StoreError
 from controller.store.records import Outcome
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 MOST_READINGS: Final = 2
 # First contact and restarts: what was sent longer ago than this is catch-up and never automatic
 # (`feeds.md` §6.7 gives one hour for CAP).
+STORE_PAUSE_S: Final = 2.0
 CATCH_UP_AGE: Final = timedelta(hours=1)
 
 
@@ -60,9 +61,20 @@ class Intake:
     async def pump(self, feed: Feed, scheme: CodeScheme) -> None:
         """Everything this feed brings, until cancelled."""
         async for document in feed.documents():
-            taken = await self.accept(document, scheme)
+            taken = await self._surely(document, scheme)
             refused = taken.outcome in (Outcome.REFUSED, Outcome.QUARANTINED)
-            await document.done(feed_port.Outcome.REFUSED if refused else feed_port.Outcome.TAKEN, taken.reason)
+            await document.done(
+                feed_port.Outcome.REFUSED if refused else feed_port.Outcome.TAKEN, taken.reason
+            )
+
+    async def _surely(self, document: Document, scheme: CodeScheme) -> Taken:
+        """A full or failing disk delays a warning, with an alarm; it does not lose one."""
+        while True:
+            try:
+                return await self.accept(document, scheme)
+            except StoreError as error:
+                self._alarm(f"{document.feed}: {document.name} waits: {error}")
+                await asyncio.sleep(STORE_PAUSE_S)
 
     async def accept(self, document: Document, scheme: CodeScheme) -> Taken:
         """Journal, then decide. Never raises for what is in the document."""

@@ -75,7 +75,7 @@ _HEARD: Final = frozenset({State.PLAYING, State.PLAYED, State.INTERRUPTED, State
 
 # Worth another attempt: the cause may be gone when the terminal tries again. A wrong key, a lapsed window
 # or a dead amplifier will not mend itself within a warning.
-_RETRYABLE: Final = frozenset({"fetch", "hash-mismatch", "storage", "device-busy"})
+_RETRYABLE: Final = frozenset({"fetch", "hash-mismatch", "device-busy"})
 
 
 def rank(key: FactKey) -> tuple[int, str, str]:

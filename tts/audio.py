@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tts.voice import Signal
+from tts.voice import MIN_SECONDS_PER_HANZI, Signal, VoiceError, VoiceFailure
 
 Sound = NDArray[np.float32]
 
@@ -32,6 +32,8 @@ TARGET_LUFS: Final = -15.0
 CEILING_DBFS: Final = -3.0
 """Limiter: a 32 kbps codec overshoots by up to 2 dB, and decoded peaks must stay below -1 dBTP."""
 
+MIN_RMS_DB: Final = -45.0
+"""Speech below this level, before any gain, is no speech."""
 _BLOCK: Final = 1 << 16
 
 
@@ -191,6 +193,17 @@ def fade(sound: Sound, rate: int, seconds: float = 0.008) -> Sound:
     return out
 
 
+def check_speech(speech: Sound, rate: int, characters: int, speed: float, what: str) -> None:
+    """Raises VoiceError (silent, truncated) if `speech` cannot be `characters` hanzi said at `speed`; a
+    voice may return less than asked without an error (voice-and-audio.md §4)."""
+    level = db(float(np.sqrt(np.mean(np.square(speech), dtype=np.float64)))) if len(speech) else db(0.0)
+    if not level >= MIN_RMS_DB:
+        raise VoiceError(VoiceFailure.SILENT, f"{level:.0f} dBFS for {what!r}")
+    seconds = len(speech) / rate
+    if seconds * speed < MIN_SECONDS_PER_HANZI * characters:
+        raise VoiceError(VoiceFailure.TRUNCATED, f"{seconds:.2f} s for {characters} characters in {what!r}")
+
+
 def silence(seconds: float, rate: int = RATE) -> Sound:
     return np.zeros(int(seconds * rate), np.float32)
 
@@ -277,7 +290,7 @@ def loudness(sound: Sound, rate: int) -> float:
     if tenths < 4:
         return -math.inf
     weighted = apply(k_weighting(rate), sound, rate)[: tenths * hop].reshape(tenths, hop)
-    energy = np.mean(np.square(weighted), axis=1, dtype=np.float64)
+    energy: NDArray[np.float64] = np.asarray(np.mean(np.square(weighted), axis=1, dtype=np.float64))
     blocks = (energy[:-3] + energy[1:-2] + energy[2:-1] + energy[3:]) / 4
     loud = blocks[blocks > 10 ** ((-70 + 0.691) / 10)]
     if not len(loud):

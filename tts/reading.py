@@ -206,6 +206,7 @@ def _rules() -> tuple[_Rule, ...]:
         (rf"({_N})\s*‰", lambda m: "千分之" + quantity(m[1])),
         (r"(?<![\d.第])2(?=[次名户位处条座])", "两"), (r"°", "度"),
         (r"≥", "大于等于"), (r"≤", "小于等于"), (r"[>＞]", "大于"), (r"[<＜]", "小于"), (r"[±]", "正负"),
+        (r"[&＆]", "和"),
         # Codes and amounts that wetext would shorten.
         (r"(?<![\d.])(0\d+|\d{17,})(?![\d.])", lambda m: digits(m[1])),
         (r"\d+\.\d+", lambda m: quantity(m[0])),

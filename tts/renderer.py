@@ -120,12 +120,20 @@ class Renderer:
         return _rendered(told, mp3)
 
     async def shape(
-        self, speech: Speech, *, signal: Signal, voice: str, deadline_s: float = 30.0
+        self,
+        speech: Speech,
+        *,
+        sentences: Sequence[str],
+        signal: Signal,
+        voice: str,
+        speed: float = DEFAULT_SPEED,
+        deadline_s: float = 30.0,
     ) -> Rendered:
-        """The same loudspeaker clip from another voice's speech (24 kHz). Raises VoiceError."""
-        head = {"op": "shape", "rate": speech.sample_rate, "signal": signal.value}
-        told, mp3 = await self._ask(head, speech.pcm, deadline_s)
-        return _rendered({"voice": voice, "model_sha256": "", "spoken": [], **told}, mp3)
+        """The same loudspeaker clip from another voice's speech (24 kHz) of `sentences`, refused if it is
+        silent or too short for them. Raises VoiceError."""
+        head = {**self._speech(sentences, voice, speed), "op": "shape", "rate": speech.sample_rate}
+        told, mp3 = await self._ask({**head, "signal": signal.value}, speech.pcm, deadline_s)
+        return _rendered({"voice": voice, "model_sha256": "", "spoken": list(sentences), **told}, mp3)
 
     async def speak(
         self, sentences: Sequence[str], *, voice: str, speed: float = DEFAULT_SPEED, deadline_s: float = 60.0

@@ -245,6 +245,7 @@ def spoken_time(moment: datetime) -> str:
     return f"{local.month}月{local.day}日{local.hour}时{minutes}"
 
 
+_INLINE_TAGS: Final = re.compile(r"</?(?:b|i|u|em|strong|font|span|a|small|big|sub|sup)(?:\s[^<>]*)?>", re.I)
 _TAGS: Final = re.compile(r"<(?:script|style)\b.*?</(?:script|style)\s*>|<!--.*?-->|<[^<>]*>", re.I | re.S)
 _URL: Final = re.compile(
     r"(?:https?://|www\.)[^\s\u3000-\u9fff，。；、）】]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.I
@@ -282,7 +283,7 @@ def clean(text: str, instruction: str = "") -> list[str]:
     already. Words of substance stay as they are.
     """
     plain = html.unescape(html.unescape(text))
-    plain = _TAGS.sub("\n", plain)
+    plain = _TAGS.sub("\n", _INLINE_TAGS.sub("", plain))
     for pattern in (_URL, _SOURCE, _LEVEL, _SMS):
         plain = pattern.sub("", plain)
     plain = _tidy(plain, keep_breaks=True)

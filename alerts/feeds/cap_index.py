@@ -13,7 +13,8 @@ import hashlib
 import random as _random
 import ssl
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -78,7 +79,8 @@ class CapIndexFeed:
             self._url = httpx2.URL(url)
         except httpx2.InvalidURL as error:
             raise FeedError(f"{url!r} is not an address: {error}") from error
-        if self._url.scheme not in ("http", "https") or not self._url.host:
+        # httpx2 quotes what no host may contain ("http://[bad" → %5Bbad) instead of refusing it.
+        if self._url.scheme not in ("http", "https") or not self._url.host or "%" in self._url.host:
             raise FeedError(f"{url!r} is not an http or https address")
         self.name = name
         self.last_good: datetime | None = None
@@ -135,8 +137,10 @@ class CapIndexFeed:
                     self._failures = 0
                     self._index_trouble = ""
                     self.last_good = self._clock()
-                async for document in self._outstanding(client):
-                    yield document
+                # Closed by hand: an abandoned generator does not close the one inside it.
+                async with aclosing(self._outstanding(client)) as outstanding:
+                    async for document in outstanding:
+                        yield document
                 await self._sleep(self._pause())
 
     def _pause(self) -> float:
@@ -174,7 +178,7 @@ class CapIndexFeed:
 
     # --- the documents ---------------------------------------------------------------------------------
 
-    async def _outstanding(self, client: httpx2.AsyncClient) -> AsyncIterator[Document]:
+    async def _outstanding(self, client: httpx2.AsyncClient) -> AsyncGenerator[Document, None]:
         """Every entry not yet dealt with, a few at a time, in the order in which they arrive."""
         gate = asyncio.Semaphore(AT_ONCE)
 

@@ -539,10 +539,11 @@ class Store:
             try:
                 with engine.begin() as connection:
                     return work(connection)
-            except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
-                raise StoreError(
-                    f"{what} in {self._path}: {getattr(error, 'orig', None) or error}"
-                ) from error
+            except sa.exc.DatabaseError as error:
+                # The disk's or the file's fault; its subclasses for constraints and SQL are our bugs.
+                if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
+                    raise
+                raise StoreError(f"{what} in {self._path}: {error.orig}") from error
 
         # Shielded: a write that was begun is finished, whoever stops waiting for it.
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, inside))

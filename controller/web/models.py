@@ -88,8 +88,6 @@ class PlanOut(BaseModel):
     """Targeted villages without an enrolled terminal."""
     text: str
     """What is said, as written."""
-    spoken: str
-    """What is said, as read aloud: numbers, units and dates in words."""
     expires: datetime
     repeats: int
     volume: int
@@ -99,6 +97,8 @@ class PlanOut(BaseModel):
 
 
 class Preview(PlanOut):
+    spoken: str | None
+    """What is said, as read aloud: numbers, units and dates in words."""
     clip: str | None
     """Hash of the audio, at /v1/clips/<hash>; None with `problems`."""
     seconds: float | None

@@ -24,7 +24,7 @@ from controller.compose import ComposeError, compose_alert
 from controller.desk import Cancelled, Refused, Released, decode_alert, decode_plan
 from controller.planning import Plan
 from controller.register import RegisterError
-from controller.store import Unknown
+from controller.store import StoreError, Unknown
 from controller.store.records import AlertRow, AlertState, BroadcastState
 from controller.voicing import VoicingError
 from controller.web import models as m
@@ -69,6 +69,7 @@ def operators_api(app: App) -> FastAPI:
     async def unusable(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": str(error)}, 422)
 
+    @api.exception_handler(StoreError)
     @api.exception_handler(VoicingError)
     async def voiceless(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": str(error)}, 503)
@@ -141,7 +142,6 @@ def operators_api(app: App) -> FastAPI:
             "terminals": len(plan.terminals),
             "silent_villages": [app.village_name(v) for v in plan.silent_villages],
             "text": script.text,
-            "spoken": app.voicing.spoken(script),
             "expires": plan.expires,
             "repeats": plan.repeats,
             "volume": plan.volume,
@@ -156,12 +156,21 @@ def operators_api(app: App) -> FastAPI:
         out = plan_out(plan)
         if plan.problems:
             return m.Preview.model_validate(
-                {**out, "clip": None, "seconds": None, "lufs": None, "dbtp": None, "voice": None}
+                {
+                    **out,
+                    "spoken": None,
+                    "clip": None,
+                    "seconds": None,
+                    "lufs": None,
+                    "dbtp": None,
+                    "voice": None,
+                }
             )
         clip = await app.voicing.clip(plan.script)
         return m.Preview.model_validate(
             {
                 **out,
+                "spoken": clip.text,
                 "clip": clip.sha256,
                 "seconds": clip.seconds,
                 "lufs": clip.lufs,

@@ -1,4 +1,4 @@
-"""Every message of the protocol, found by reflection: it survives the wire, and nothing in it is unbounded."""
+"""Every message of the protocol, found by reflection: it survives the wire and has limits throughout."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def test_what_is_not_found_says_why(typed: str, why: Reason, suggested: tuple[st
 def test_a_mistyped_code_suggests_townships() -> None:
     found = COUNTY.find("623023102")
     assert isinstance(found, Unresolved)
-    assert "623023101 大川镇" in found.suggestions
+    assert "623023103 立节镇" in found.suggestions
 
 
 def test_a_short_name_shared_by_county_and_township_is_never_widened() -> None:

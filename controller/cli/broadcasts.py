@@ -1,0 +1,98 @@
+"""``fenghuo broadcast …``: what sounds, where it has got to, and how to silence it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typer import Argument, Option, Typer
+
+from controller.cli import ask, say, words
+from controller.cli.call import Call, DryRun, Yes, asks_the_controller
+from controller.cli.follow import code_of, follow
+from controller.cli.outcome import Code, Failure
+from controller.cli.words import w
+
+BroadcastId = Annotated[str, Argument(metavar="ID", help=w("a_broadcast"))]
+
+broadcast = Typer(help=w("h_broadcast"), no_args_is_help=True)
+
+
+@broadcast.command("watch", help=w("h_watch"))
+@asks_the_controller
+def watch(call: Call, broadcast: BroadcastId) -> Code:
+    summary = follow(call.client, broadcast, as_json=call.json)
+    if not call.json:
+        _show(summary)
+    return code_of(summary)
+
+
+@broadcast.command("show", help=w("h_broadcast_show"))
+@asks_the_controller
+def show(call: Call, broadcast: BroadcastId) -> Code:
+    summary = call.client.get(f"/v1/broadcasts/{broadcast}")
+    if call.json:
+        say.data_json(summary)
+    else:
+        _show(summary)
+    return Code.DONE
+
+
+@broadcast.command("list", help=w("h_broadcast_list"))
+@asks_the_controller
+def list_broadcasts(
+    call: Call, limit: Annotated[int, Option("--limit", min=1, max=1000, help=w("o_limit"))] = 50
+) -> Code:
+    rows = call.client.get("/v1/broadcasts", limit=limit)
+    if not call.json:
+        rows = [
+            {
+                **row,
+                "kind": w(f"kind_{row['kind']}"),
+                "state": w(f"b_{row['state']}"),
+                "created": say.clock(row["created"]),
+            }
+            for row in rows
+        ]
+    columns = {
+        w("c_id"): "id",
+        w("c_kind"): "kind",
+        w("c_state"): "state",
+        w("c_time"): "created",
+        w("s_targeted"): "terminals",
+        w("c_alert"): "alert",
+    }
+    call.table(rows, columns)
+    return Code.DONE
+
+
+@broadcast.command("stop", help=w("h_stop"))
+@asks_the_controller
+def stop(call: Call, broadcast: BroadcastId, yes: Yes = False, dry_run: DryRun = False) -> Code:
+    ask.need_somebody(yes=yes, dry_run=dry_run)
+    if dry_run or not yes:
+        summary = call.client.get(f"/v1/broadcasts/{broadcast}")
+        if summary["state"] == "stopped":
+            text = w("already_stopped", id=broadcast, who=summary["stopped_by"] or "—")
+            raise Failure(Code.REFUSED, text, state="stopped")
+        if dry_run:
+            if call.json:
+                say.data_json(summary)
+            else:
+                _show(summary)
+            return Code.DONE
+        from controller.cli.view import render_live
+
+        ask.confirm(summary["kind"], w("deed_stop", id=broadcast), render_live(summary, words.lang()))
+    done = call.client.post(f"/v1/broadcasts/{broadcast}/stop")
+    if done["outcome"] == "refused":
+        raise Failure(Code.REFUSED, w("refused"), *done["reasons"], reasons=done["reasons"])
+    if call.json:
+        say.data_json(done)
+    say.talk(w("stopped", id=broadcast))
+    return Code.DONE
+
+
+def _show(summary: dict[str, Any]) -> None:
+    from controller.cli.view import render_summary
+
+    say.show(render_summary(summary, words.lang()))

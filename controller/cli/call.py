@@ -1,0 +1,98 @@
+"""What every command shares: how it finds the controller, `--json`, and its options in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+from typer import Option
+
+from controller.cli import say
+from controller.cli.client import Client
+from controller.cli.outcome import Code
+from controller.cli.words import w
+
+P = ParamSpec("P")
+
+Json = Annotated[bool, Option("--json", help=w("o_json"))]
+Yes = Annotated[bool, Option("--yes", help=w("o_yes"))]
+DryRun = Annotated[bool, Option("--dry-run", help=w("o_dry_run"))]
+Wait = Annotated[bool, Option("--wait", help=w("o_wait"))]
+ConfigFile = Annotated[Path, Option("--config", "-c", metavar="FILE", help=w("o_config"))]
+
+Url = Annotated[str | None, Option("--url", metavar="URL", help=w("o_url"))]
+FindConfig = Annotated[Path | None, Option("--config", "-c", metavar="FILE", help=w("o_find_config"))]
+TokenFile = Annotated[Path | None, Option("--token-file", metavar="FILE", help=w("o_token_file"))]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One command's conversation with the controller."""
+
+    client: Client
+    json: bool
+
+    def table(self, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
+        """Rows as JSON, or as a table with `columns` (heading → key)."""
+        if self.json:
+            say.data_json(rows)
+            return
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in columns:
+            table.add_column(heading, overflow="fold")
+        for row in rows:
+            table.add_row(*(say.clean(str(row[key])) for key in columns.values()))
+        say.show(table)
+
+    def fields(self, thing: dict[str, Any], shown: Mapping[str, object]) -> None:
+        """`thing` as JSON, or `shown` as lines of name and value."""
+        if self.json:
+            say.data_json(thing)
+            return
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in shown.items():
+            if value not in (None, "", []):
+                text = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+                table.add_row(name, say.clean(text))
+        say.show(table)
+
+
+def asks_the_controller(command: Callable[Concatenate[Call, P], Code]) -> Callable[..., Code]:
+    """Adds --url, --config, --token-file and --json to a command whose first argument is a `Call`."""
+
+    def run(
+        *,
+        url: str | None,
+        config: Path | None,
+        token_file: Path | None,
+        json: bool,
+        **own: Any,
+    ) -> Code:
+        with Client.find(url, config, token_file) as client:
+            return command(Call(client, json), **own)  # type: ignore[call-arg]  # typer passes by name
+
+    own = inspect.signature(command, eval_str=True)
+    added = {"url": Url, "config": FindConfig, "token_file": TokenFile, "json": Json}
+    parameters = list(own.parameters.values())[1:] + [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if name == "json" else None,
+            annotation=annotation,
+        )
+        for name, annotation in added.items()
+    ]
+    run.__name__ = command.__name__
+    run.__doc__ = None
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run

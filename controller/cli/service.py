@@ -1,0 +1,94 @@
+"""``fenghuo serve``: the controller as a service, from configuration to an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from controller.cli.outcome import Code, Failure
+from controller.cli.setup import load_config
+
+if TYPE_CHECKING:
+    from config.schema import Config
+
+log = logging.getLogger(__name__)
+
+_EIGHT_HOURS: Final = 8 * 3600
+
+
+class OneLine(logging.Formatter):
+    """A record is a line, its traceback included: what a feed says cannot forge a second one. Beijing time."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        beijing = time.gmtime(record.created + _EIGHT_HOURS)
+        return f"{time.strftime(datefmt or '', beijing)}.{int(record.msecs):03d}+08:00"
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
+
+
+def serve(file: Path, *, sandbox: bool) -> Code:
+    """Until SIGTERM or SIGINT. Raises Failure (configuration) when it may not or cannot start."""
+    # Before anything imports onnxruntime (docs/decisions/0004); the voice process inherits it.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    config = load_config(file)
+    return asyncio.run(_serve(config, sandbox))
+
+
+async def _serve(config: Config, sandbox: bool) -> Code:
+    from config.counties import PackError
+    from config.load import ConfigError
+    from controller.app import StartError, open_app
+    from controller.keys import KeysError
+    from controller.store import StoreError
+    from simulators.broker import BrokerError
+    from tts.floor import FloorError
+
+    stopping = False
+    task = asyncio.current_task()
+    assert task is not None
+
+    def stop(name: str) -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            log.info("%s: stopping", name)
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number.name)
+    running = False
+    try:
+        async with open_app(config, sandbox=sandbox) as app:
+            running = True
+            log.info(
+                "%s, mode %s%s: operators at %s, terminals at %s",
+                app.county.name,
+                config.mode,
+                ", sandbox" if sandbox else "",
+                config.listen.api,
+                config.listen.terminals,
+            )
+            await app.run()
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+        log.info("stopped")
+    except (ConfigError, PackError, StartError, KeysError, StoreError, BrokerError, FloorError) as error:
+        if running:
+            raise
+        raise Failure(Code.CONFIG, *str(error).splitlines()) from error
+    return Code.DONE

@@ -1,0 +1,260 @@
+"""How a broadcast looks in a terminal: live, and as the final summary. Fed with the API's BroadcastOut as a
+dict; the demo uses the same pictures."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from controller.cli import say
+from controller.cli.ask import STYLES
+from controller.cli.words import reason_words, w
+from terminals.delivery import UNREACHED
+
+BELL_EVERY_S: Final = 3.0
+LINE_EVERY_S: Final = 1.0
+MOST_ROWS: Final = 40
+"""Terminals named in a summary; all of them are in the JSON."""
+_BAR: Final = 30
+# From best to worst: a township's bar shows each terminal in the furthest state it reached.
+_PARTS: Final = (
+    ("played", "green", "█"),
+    ("playing", "bright_green", "▓"),
+    ("ready", "yellow", "▒"),
+    ("accepted", "blue", "░"),
+    ("failed", "red", "×"),
+)
+_ROAD: Final = ("accepted", "ready", "playing", "played")
+
+
+def render_live(summary: Mapping[str, Any], lang: str) -> RenderableType:
+    """Stages with their times and a bar for each township."""
+    summary = say.clean(summary)
+    return Group(_heading(summary, lang), _stages(summary, lang), _townships(summary, lang))
+
+
+def render_summary(summary: Mapping[str, Any], lang: str) -> RenderableType:
+    """Counts, latencies, and who did not play and why."""
+    summary = say.clean(summary)
+    parts = [_heading(summary, lang), _stages(summary, lang), _counts(summary, lang)]
+    if summary["latency"]:
+        parts.append(_latency(summary, lang))
+    if summary["not_reached"]:
+        parts.append(_not_reached(summary, lang))
+    if summary["silent_villages"]:
+        names = "、".join(summary["silent_villages"])
+        parts.append(Text(w("v_silent_villages", lang, names=names), style="red"))
+    total = summary["total"]
+    if total["played"] == total["targeted"]:
+        parts.append(Text(w("v_all_played", lang, count=total["played"]), style="bold green"))
+    else:
+        missing = total["targeted"] - total["played"]
+        parts.append(
+            Text(w("v_not_all", lang, missing=missing, targeted=total["targeted"]), style="bold red")
+        )
+    return Group(*parts)
+
+
+class Watch:
+    """A live picture on `console`, and the bell while something waits for an operator.
+
+    Where the console is no terminal, a plain line whenever the counts have changed.
+    """
+
+    def __init__(self, console: Console, lang: str) -> None:
+        self._console = console
+        self._lang = lang
+        self._live = Live(console=console, refresh_per_second=10, auto_refresh=False, transient=True)
+        self._summary: Mapping[str, Any] | None = None
+        self._held: list[Mapping[str, Any]] = []
+        self._rang = self._said = float("-inf")
+        self._line = ""
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+        elif self._summary is not None:
+            self._say(self._summary)
+
+    def event(self, name: str, data: Any) -> None:
+        """One event of the API's stream: `summary`, or `held` behind the summary it belongs to."""
+        if name == "summary":
+            self._summary = data
+            self._held = []
+        elif name == "held":
+            self._held = say.clean(data)
+            self._ring()
+        self._draw()
+
+    def _ring(self) -> None:
+        now = time.monotonic()
+        if self._held and now - self._rang >= BELL_EVERY_S:
+            self._rang = now
+            self._console.bell()
+            if not self._console.is_terminal:
+                for line in self._waiting():
+                    self._console.print(line)
+
+    def _draw(self) -> None:
+        if self._summary is None:
+            return
+        if not self._console.is_terminal:
+            if time.monotonic() - self._said >= LINE_EVERY_S:
+                self._say(self._summary)
+            return
+        parts = [render_live(self._summary, self._lang)]
+        parts += [Text(line, style="bold yellow") for line in self._waiting()]
+        self._live.update(Group(*parts), refresh=True)
+
+    def _waiting(self) -> list[str]:
+        return [w("v_held", self._lang, id=h["id"], headline=h["headline"]) for h in self._held]
+
+    def _say(self, summary: Mapping[str, Any]) -> None:
+        total = summary["total"]
+        counts = " ".join(f"{w(f's_{s}', self._lang)} {total[s]}" for s in (*_ROAD, "failed", "silent"))
+        line = f"{w(f'b_{summary["state"]}', self._lang)}  {counts} / {total['targeted']}"
+        if line != self._line:
+            self._line = line
+            self._said = time.monotonic()
+            self._console.print(line)
+
+
+def _heading(summary: Mapping[str, Any], lang: str) -> RenderableType:
+    kind = summary["kind"]
+    line = f"{summary['headline']}\n{summary['id']} · {w(f'b_{summary["state"]}', lang)}"
+    if summary["stopped_by"]:
+        line += " · " + w("v_stopped_by", lang, who=summary["stopped_by"])
+    return Panel(Text(line), title=Text(f" {w(f'kind_{kind}', lang)} ", style=STYLES[kind]), title_align="left")
+
+
+def _stages(summary: Mapping[str, Any], lang: str) -> RenderableType:
+    """When each stage began, as a time of day and as seconds since the release."""
+    begun = datetime.fromisoformat(summary["created"])
+    stages: list[tuple[str, datetime]] = [(w("v_released", lang), begun)]
+    if summary["voiced"]:
+        voiced = datetime.fromisoformat(summary["voiced"])
+        stages.append((w("v_voiced", lang, seconds=f"{summary['seconds']:.0f}"), voiced))
+    if summary["done"]:
+        stages.append((w("v_done", lang), datetime.fromisoformat(summary["done"])))
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, at in stages:
+        after = (at - begun).total_seconds()
+        table.add_row(f"{at.astimezone(say.BEIJING):%H:%M:%S}", f"+{after:.1f} s", name)
+    for state in _ROAD:
+        if state in summary["latency"]:
+            first, last = (_seconds(summary["latency"][state][f"{n}_ms"]) for n in ("first", "last"))
+            words = w("v_stage", lang, state=w(f"s_{state}", lang), first=first, last=last)
+            table.add_row("", "", words)
+    return table
+
+
+def _townships(summary: Mapping[str, Any], lang: str) -> RenderableType:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    everywhere: Counter[str] = Counter()
+    where: dict[str, Counter[str]] = {}
+    for missing in summary["not_reached"]:
+        part = _part_of(missing)
+        where.setdefault(missing["township"], Counter())[part] += 1
+        everywhere[part] += 1
+    for row in summary["townships"]:
+        # A terminal that is not in the register any more has no township; its row is called "?".
+        parts = where.get("" if row["key"] == "" else row["name"], Counter())
+        table.add_row(row["name"], _bar(row, parts), f"{row['played']}/{row['targeted']}")
+    total = summary["total"]
+    name = Text(w("v_total", lang), style="bold")
+    table.add_row(name, _bar(total, everywhere), f"{total['played']}/{total['targeted']}")
+    legend = Text("  ")
+    for state, style, mark in _PARTS:
+        legend.append(f"{mark} {w(f's_{state}', lang)}  ", style=style)
+    legend.append(f"· {w('s_silent', lang)}", style="dim")
+    return Group(table, legend)
+
+
+def _part_of(missing: Mapping[str, Any]) -> str:
+    """Which part of the bar a terminal that has not played is in."""
+    state: str = missing["state"]
+    if state in ("accepted", "ready", "playing"):
+        return state
+    if state in ("interrupted", "preempted"):
+        return "playing"
+    if state in ("pending", "sent") or missing["reason"] == UNREACHED:
+        return "silent"
+    return "failed"
+
+
+def _bar(row: Mapping[str, Any], missing: Mapping[str, int]) -> Text:
+    """Cells in proportion to terminals; whoever is there at all gets at least a cell."""
+    bar = Text()
+    room = _BAR
+    for state, style, mark in _PARTS:
+        count = row["played"] if state == "played" else missing.get(state, 0)
+        cells = min(room, max(1, round(_BAR * count / row["targeted"]))) if count else 0
+        bar.append(mark * cells, style=style)
+        room -= cells
+    bar.append("·" * room, style="dim")
+    return bar
+
+
+def _counts(summary: Mapping[str, Any], lang: str) -> RenderableType:
+    states = ("targeted", *_ROAD, "failed", "silent")
+    table = Table(title=w("v_counts", lang), title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for state in states:
+        table.add_column(w(f"s_{state}", lang), justify="right")
+    for row in (*summary["townships"], {**summary["total"], "name": w("v_total", lang)}):
+        table.add_row(row["name"], *(str(row[state]) for state in states))
+    return Group(Rule(style="dim"), table)
+
+
+def _latency(summary: Mapping[str, Any], lang: str) -> RenderableType:
+    table = Table(title=w("v_latency", lang), title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("first", "median", "last"):
+        table.add_column(w(f"v_{name}", lang), justify="right")
+    for state in _ROAD:
+        if state in summary["latency"]:
+            row = summary["latency"][state]
+            times = (_seconds(row[f"{name}_ms"]) for name in ("first", "median", "last"))
+            table.add_row(w(f"s_{state}", lang), *times)
+    return Group(Rule(style="dim"), table)
+
+
+def _not_reached(summary: Mapping[str, Any], lang: str) -> RenderableType:
+    missing = summary["not_reached"]
+    title = w("v_not_reached", lang, count=len(missing))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("c_terminal", "c_place", "c_state", "c_why"):
+        table.add_column(w(name, lang), overflow="fold")
+    for row in missing[:MOST_ROWS]:
+        place = f"{row['township']}{row['village']} {row['name']}".strip()
+        table.add_row(row["terminal"], place, w(f"s_{row['state']}", lang), reason_words(row, lang))
+    parts: list[RenderableType] = [Rule(style="dim"), table]
+    if len(missing) > MOST_ROWS:
+        more = w("v_more", lang, count=len(missing) - MOST_ROWS, broadcast=summary["id"])
+        parts.append(Text(more, style="dim"))
+    return Group(*parts)
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1000:.2f} s"

@@ -1,0 +1,374 @@
+"""``fenghuo alert|exercise|test …``: sending, previewing, deciding and looking at warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from typer import Argument, Option, Typer
+
+from controller.cli import ask, say, words
+from controller.cli.call import Call, DryRun, Json, Wait, Yes, asks_the_controller
+from controller.cli.follow import code_of, follow
+from controller.cli.options import (
+    Action,
+    Areas,
+    Codes,
+    File,
+    Said,
+    Shade,
+    Template,
+    Valid,
+    Warned,
+    read_warning,
+)
+from controller.cli.outcome import Code, Failure
+from controller.cli.words import w
+
+AlertId = Annotated[str, Argument(metavar="ID", help=w("a_alert"))]
+State = Literal["held", "released", "rejected", "closed", "cancelled", "superseded"]
+
+
+def group(kind: str) -> Typer:
+    """The verbs of one kind: the kind is in the command, never an option and never a default."""
+    app = Typer(help=w(f"h_{'alert' if kind == 'actual' else kind}"), no_args_is_help=True)
+    app.command("send", help=w(f"h_send_{kind}"))(asks_the_controller(_send(kind)))
+    app.command("preview", help=w(f"h_preview_{kind}"))(asks_the_controller(_preview(kind)))
+    return app
+
+
+def _send(kind: str) -> Callable[..., Code]:
+    def send(
+        call: Call,
+        file: File = None,
+        template: Template = None,
+        colour: Shade = None,
+        area: Areas = None,
+        text: Said = "",
+        action: Action = "",
+        valid: Valid = None,
+        codes: Codes = None,
+        yes: Yes = False,
+        dry_run: DryRun = False,
+        wait: Wait = False,
+    ) -> Code:
+        body = Warned(file, template, colour, area, text, action, valid, codes).body(kind)
+        ask.need_somebody(yes=yes, dry_run=dry_run)
+        if dry_run or not yes:
+            plan = call.client.post("/v1/alerts/preview", body)
+            if dry_run:
+                return _show_plan(call, plan, kind)
+            _stop_if_wrong(plan)
+            ask.confirm(kind, w("deed_send"), ask.plan_shown(plan))
+        return _released(call, call.client.post("/v1/alerts", body), wait=wait)
+
+    return send
+
+
+def _preview(kind: str) -> Callable[..., Code]:
+    def preview(
+        call: Call,
+        file: File = None,
+        template: Template = None,
+        colour: Shade = None,
+        area: Areas = None,
+        text: Said = "",
+        action: Action = "",
+        valid: Valid = None,
+        codes: Codes = None,
+        out: Annotated[Path | None, Option("--out", metavar="FILE.mp3", help=w("o_out"))] = None,
+    ) -> Code:
+        body = Warned(file, template, colour, area, text, action, valid, codes).body(kind)
+        plan = call.client.post("/v1/alerts/preview", body)
+        code = _show_plan(call, plan, kind)
+        if out is not None and plan["clip"] is not None:
+            sound = call.client.content(f"/v1/clips/{plan['clip']}")
+            try:
+                out.write_bytes(sound)
+            except OSError as error:
+                raise Failure(Code.FAILED, w("cannot_write", file=out, why=error.strerror)) from None
+            say.talk(w("sound_written", file=out))
+        return code
+
+    return preview
+
+
+def _show_plan(call: Call, plan: dict[str, Any], kind: str) -> Code:
+    """A plan as data; REFUSED when it would be refused."""
+    if call.json:
+        say.data_json(plan)
+    else:
+        say.show(ask.banner(kind, w("deed_nothing")))
+        say.show(ask.plan_shown(plan))
+    return Code.REFUSED if plan["problems"] else Code.DONE
+
+
+def _stop_if_wrong(plan: dict[str, Any]) -> None:
+    if plan["problems"]:
+        raise Failure(Code.REFUSED, w("refused"), *plan["problems"], reasons=plan["problems"])
+
+
+def _released(call: Call, done: dict[str, Any], *, wait: bool) -> Code:
+    """The ids on stdout; with `wait` the broadcast to its end."""
+    _stop_if_refused(done)
+    if done["outcome"] == "cancelled":
+        return _cancelled(call, done)
+    broadcast = done["broadcast"]
+    if not call.json:
+        say.data(f"{done['alert']} {broadcast}")
+        say.talk(w("sent", alert=done["alert"], broadcast=broadcast))
+    if not wait:
+        if call.json:
+            say.data_json(done)
+        return Code.DONE
+    summary = follow(call.client, broadcast, as_json=False)
+    if call.json:
+        say.data_json({**done, "summary": summary})
+    else:
+        from controller.cli.view import render_summary
+
+        say.show(render_summary(summary, words.lang()), err=True)
+    return code_of(summary)
+
+
+def _cancelled(call: Call, done: dict[str, Any]) -> Code:
+    if call.json:
+        say.data_json(done)
+        return Code.DONE
+    for name in ("stopped", "all_clear"):
+        for broadcast in done[name]:
+            say.data(f"{name} {broadcast}")
+    say.talk(w("cancelled", alert=done["alert"], stopped=len(done["stopped"])))
+    say.talk(w("all_clear_airs") if done["all_clear"] else w("all_clear_not"))
+    return Code.DONE
+
+
+def _stop_if_refused(done: dict[str, Any]) -> None:
+    if done["outcome"] == "refused":
+        raise Failure(Code.REFUSED, w("refused"), *done["reasons"], reasons=done["reasons"])
+
+
+alert = group("actual")
+exercise = group("exercise")
+test = group("test")
+
+
+@alert.command("approve", help=w("h_approve"))
+@asks_the_controller
+def approve(
+    call: Call, alert: AlertId, yes: Yes = False, dry_run: DryRun = False, wait: Wait = False
+) -> Code:
+    ask.need_somebody(yes=yes, dry_run=dry_run)
+    if dry_run or not yes:
+        detail = call.client.get(f"/v1/alerts/{alert}")
+        _only(detail, "held")
+        if dry_run:
+            return _show_detail(call, detail)
+        _confirm(detail, w("deed_approve", id=alert))
+    return _released(call, call.client.post(f"/v1/alerts/{alert}/approve"), wait=wait)
+
+
+@alert.command("reject", help=w("h_reject"))
+@asks_the_controller
+def reject(
+    call: Call,
+    alert: AlertId,
+    reason: Annotated[str, Option("--reason", metavar="TEXT", help=w("o_reason_reject"))],
+) -> Code:
+    done = call.client.post(f"/v1/alerts/{alert}/reject", {"reason": reason})
+    _stop_if_refused(done)
+    if call.json:
+        say.data_json(done)
+    say.talk(w("rejected", alert=alert))
+    return Code.DONE
+
+
+@alert.command("cancel", help=w("h_cancel"))
+@asks_the_controller
+def cancel(
+    call: Call,
+    alert: AlertId,
+    reason: Annotated[str, Option("--reason", metavar="TEXT", help=w("o_reason_cancel"))] = "值班员解除",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> Code:
+    ask.need_somebody(yes=yes, dry_run=dry_run)
+    if dry_run or not yes:
+        detail = call.client.get(f"/v1/alerts/{alert}")
+        _only(detail, "held", "released")
+        if dry_run:
+            return _show_detail(call, detail)
+        _confirm(detail, w("deed_cancel", id=alert))
+    done = call.client.post(f"/v1/alerts/{alert}/cancel", {"reason": reason})
+    _stop_if_refused(done)
+    return _cancelled(call, done)
+
+
+def _only(detail: dict[str, Any], *states: str) -> None:
+    if detail["state"] not in states:
+        by = detail["decided_by"] or "—"
+        text = w("wrong_state", id=detail["id"], state=w(f"a_{detail['state']}"), who=by)
+        raise Failure(Code.REFUSED, text, state=detail["state"])
+
+
+def _confirm(detail: dict[str, Any], deed: str) -> None:
+    from rich.text import Text
+
+    plan = detail["plan"]
+    shown = ask.plan_shown(plan) if plan else Text(say.clean(detail["headline"]))
+    ask.confirm(detail["kind"], deed, shown)
+
+
+@alert.command("list", help=w("h_alert_list"))
+@asks_the_controller
+def list_alerts(
+    call: Call,
+    state: Annotated[State | None, Option("--state", help=w("o_state"))] = None,
+    limit: Annotated[int, Option("--limit", min=1, max=1000, help=w("o_limit"))] = 50,
+) -> Code:
+    rows = call.client.get("/v1/alerts", state=state, limit=limit)
+    if not call.json:
+        rows = [
+            {
+                **row,
+                "kind": w(f"kind_{row['kind']}"),
+                "state": w(f"a_{row['state']}") + _waiting(row),
+                "created": say.clock(row["created"]),
+                "colour": w(f"colour_{row['colour']}") if row["colour"] else "",
+            }
+            for row in rows
+        ]
+    call.table(
+        rows,
+        {
+            w("c_id"): "id",
+            w("c_kind"): "kind",
+            w("c_state"): "state",
+            w("c_time"): "created",
+            w("f_headline"): "headline",
+            w("c_source"): "source",
+        },
+    )
+    return Code.DONE
+
+
+def _waiting(row: dict[str, Any]) -> str:
+    seconds = row["waiting_seconds"]
+    return "" if seconds is None else " " + w("waits", minutes=f"{seconds // 60}:{seconds % 60:02}")
+
+
+@alert.command("show", help=w("h_alert_show"))
+@asks_the_controller
+def show(call: Call, alert: AlertId) -> Code:
+    return _show_detail(call, call.client.get(f"/v1/alerts/{alert}"))
+
+
+def _show_detail(call: Call, detail: dict[str, Any]) -> Code:
+    colour = detail["colour"]
+    call.fields(
+        detail,
+        {
+            w("c_id"): detail["id"],
+            w("c_kind"): w(f"kind_{detail['kind']}"),
+            w("c_state"): w(f"a_{detail['state']}") + _waiting(detail),
+            w("c_why"): detail["reason"],
+            w("c_decided"): f"{say.clock(detail['decided'])} {detail['decided_by'] or ''}".strip()
+            if detail["decided"]
+            else "",
+            w("c_source"): detail["source"],
+            w("c_identifier"): f"{detail['identifier']} ({detail['msg_type']})",
+            w("f_headline"): detail["headline"],
+            w("f_hazard"): detail["hazard"] + (f" · {w(f'colour_{colour}')}" if colour else ""),
+            w("c_time"): say.clock(detail["created"]),
+            w("f_expires"): say.clock(detail["expires"]),
+            w("c_broadcasts"): detail["broadcasts"],
+            w("c_remarks"): detail["remarks"],
+            w("c_inferred"): detail["inferred"],
+        },
+    )
+    if detail["plan"] and not call.json:
+        say.show(ask.plan_shown(detail["plan"]))
+    return Code.DONE
+
+
+@alert.command("watch", help=w("h_alert_watch"))
+@asks_the_controller
+def watch(call: Call) -> Code:
+    """Until it is interrupted; the stream is taken up again when it breaks off."""
+    import time
+
+    from controller.cli.client import Lost
+
+    seen = None
+    while True:
+        try:
+            for name, held in call.client.events("/v1/events"):
+                if name != "held":
+                    continue
+                if call.json:
+                    say.data_json({"event": name, "data": held}, indent=None)
+                elif held:
+                    for one in held:
+                        minutes = f"{one['waiting_seconds'] // 60}:{one['waiting_seconds'] % 60:02}"
+                        say.talk(w("held_line", minutes=minutes, **{k: one[k] for k in ("id", "headline", "reason")}))
+                    say.bell()
+                elif seen != []:
+                    say.talk(w("nothing_held"))
+                seen = held
+        except Lost:
+            say.talk(w("stream_lost"))
+        time.sleep(1)
+
+
+@alert.command("lint", help=w("h_lint"))
+def lint(
+    file: Annotated[
+        Path, Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help=w("a_warning_file"))
+    ],
+    codes: Codes = None,
+    county: Annotated[str | None, Option("--county", metavar="PACK", help=w("o_county_lint"))] = None,
+    json: Json = False,
+) -> Code:
+    from alerts.lint import lint as read
+    from alerts.model import CodeScheme
+    from config.counties import PackError, load_county
+
+    try:
+        pack = load_county(county) if county else None
+    except PackError as error:
+        raise Failure(Code.CONFIG, *str(error).splitlines()) from None
+    report = read(
+        read_warning(file),
+        scheme=CodeScheme(codes or "unknown"),
+        now=datetime.now(UTC),
+        county=pack.county if pack else None,
+    )
+    if report.refusal is not None:
+        raise Failure(Code.REFUSED, w("lint_refused", file=file), str(report.refusal))
+    area = asdict(report.cut) | {"village_keys": sorted(report.cut.village_keys)} if report.cut else None
+    if json:
+        say.data_json(
+            {
+                "ok": True,
+                "fields": dict(report.fields),
+                "remarks": report.remarks,
+                "inferred": report.inferred,
+                "area": area,
+            }
+        )
+        return Code.DONE
+    for name, value in report.fields:
+        say.data(f"{name}: {value}")
+    for remark in report.remarks:
+        say.data(f"{w('c_remarks')}: {remark}")
+    for remark in report.inferred:
+        say.data(f"{w('c_inferred')}: {remark}")
+    if pack is not None and report.cut is not None:
+        say.data(w("lint_area", villages=len(report.cut.village_keys), county=pack.county.name))
+        for line in (*report.cut.lines, *report.cut.problems):
+            say.data(f"  {line}")
+    say.talk(w("lint_ok", file=file))
+    return Code.DONE

