@@ -137,6 +137,11 @@ class App:
         self.metrics.alarms.inc()
         self.alarms.append(f"{moment(wall_ms()).isoformat(timespec='seconds')} {text}")
 
+    @property
+    def api_port(self) -> int:
+        """Where the operators' API listens, when that is TCP."""
+        return int(self._api.getsockname()[1])
+
     # --- what the API asks ---------------------------------------------------------------------
 
     def problems(self) -> list[str]:
@@ -262,8 +267,9 @@ class App:
 
 
 @contextlib.asynccontextmanager
-async def open_app(config: Config, *, sandbox: bool) -> AsyncIterator[App]:
-    """Builds the controller: checks, keys, store, sockets. Raises StartError, ConfigError, KeysError,
+async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> AsyncIterator[App]:
+    """Builds the controller: checks, keys, store, sockets. `pace`: how much faster than real time the
+    terminals of a sandbox play, so that they are not asked too late. Raises StartError, ConfigError, KeysError,
     StoreError, BrokerError. Everything it opened is closed again, last first."""
     metrics = Metrics()
     alarms: deque[str] = deque(maxlen=ALARMS_KEPT)
@@ -315,6 +321,7 @@ async def open_app(config: Config, *, sandbox: bool) -> AsyncIterator[App]:
             clock,
             metrics,
             alarm,
+            pace if sandbox else 1.0,
         )
         desk = Desk(
             config, pack.county, store, register, dispatcher, voicing, metrics, kinds=frozenset(signers.roles)

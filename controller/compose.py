@@ -43,8 +43,8 @@ class ComposeError(Exception):
 def compose_alert(words: Compose, kind: Kind, county: County, issuer: Issuer, now: datetime) -> Alert:
     """Raises ComposeError for a hazard or a place that is not known here; a place is never guessed."""
     problems: list[str] = []
-    hazard = hazards.by_key(words.hazard)
-    if hazard.key != words.hazard:
+    hazard = next((h for h in hazards.HAZARDS if h.key == words.hazard), hazards.UNKNOWN)
+    if hazard is hazards.UNKNOWN:
         known = ", ".join(h.key for h in hazards.HAZARDS)
         problems.append(f"hazard {words.hazard!r} is not known; one of: {known}")
     villages: set[str] = set()

@@ -73,6 +73,8 @@ class Run:
     inflight: dict[str, int] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
     spread: int = 0
+    pace: float = 1.0
+    """How much faster than real time it is played; only in a sandbox other than 1."""
     version: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -94,7 +96,7 @@ class Run:
 
     def policy(self) -> Policy:
         plan = self.row.broadcast
-        seconds = max((v.seconds for v in plan.variants), default=0.0) * plan.repeats
+        seconds = max((v.seconds for v in plan.variants), default=0.0) * plan.repeats / self.pace
         quiet = min(max(FIRST_QUIET_MS, 2 * self.spread), LONGEST_FIRST_QUIET_MS)
         return Policy(plan.expires_ms, seconds, quiet, stopping=self.stopping)
 
@@ -137,7 +139,9 @@ class Dispatcher:
         clock: WireClock,
         metrics: Metrics,
         alarm: Callable[[str], None],
+        pace: float = 1.0,
     ) -> None:
+        self._pace = pace
         self._store = store
         self._transport = transport
         self._signers = signers
@@ -163,9 +167,8 @@ class Dispatcher:
 
     async def start(self, row: BroadcastRow) -> Run:
         """Send this broadcast (planned and voiced). Returns at once; `Run.changed` tells of progress."""
-        run = Run(
-            row, {t: {} for t in row.broadcast.terminals}, {t: Tried() for t in row.broadcast.terminals}
-        )
+        terminals = row.broadcast.terminals
+        run = Run(row, {t: {} for t in terminals}, {t: Tried() for t in terminals}, pace=self._pace)
         self.runs[run.id] = run
         await self._new.put(run)
         return run
@@ -173,7 +176,7 @@ class Dispatcher:
     async def resume(self, row: BroadcastRow) -> Run:
         """Take up a broadcast after a restart, exactly where the store left it."""
         planned, facts = await self._store.deliveries(row.broadcast.id)
-        run = Run(row, {t: {} for t in planned}, {t: Tried() for t in planned})
+        run = Run(row, {t: {} for t in planned}, {t: Tried() for t in planned}, pace=self._pace)
         for fact in facts:
             run.facts.setdefault(fact.terminal, {})[fact.key] = fact.value
         for command in await self._store.commands(run.id):

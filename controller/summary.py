@@ -82,6 +82,8 @@ class Summary:
     seconds: float
     """Length of one playing."""
     repeats: int
+    clip: str | None
+    """Hash of the audio; None while it is being voiced."""
 
 
 def summarise(
@@ -141,6 +143,7 @@ def summarise(
         waiting=waiting,
         seconds=max((v.seconds for v in row.broadcast.variants), default=0.0),
         repeats=row.broadcast.repeats,
+        clip=next((v.sha256 for v in row.broadcast.variants), None),
     )
 
 

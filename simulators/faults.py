@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from terminals.delivery import State
 from terminals.seal import SIGNER_ENTROPY, KeyRing, KeyRole, claimed_command, new_signer
@@ -47,6 +48,8 @@ class FaultSettings:
     slow_s: float = 3.0
     late_s: float = 5.0
 
+
+DEFAULT_SETTINGS: Final = FaultSettings()
 
 _OUTCOME: dict[Fault, tuple[State, str]] = {
     Fault.OFFLINE: (State.SENT, ""),
@@ -96,6 +99,8 @@ class Seam:
     __slots__ = ()
 
     connects = True
+    joins = True
+    """Whether it is there, with the signed time, when the fleet says that it is ready."""
     connect_after_s = 0.0
     keeps_disk = False
     """Whether its disk is to be exact to the last Save, because its power may go at any moment."""
@@ -133,6 +138,7 @@ HEALTHY = Seam()
 class _Offline(Seam):
     __slots__ = ()
     connects = False
+    joins = False
 
 
 class _BadHash(Seam):
@@ -145,6 +151,7 @@ class _BadHash(Seam):
 
 class _WrongKey(Seam):
     __slots__ = ("_ring",)
+    joins = False
 
     def __init__(self, random: random.Random) -> None:
         self._ring = KeyRing.of(
@@ -202,6 +209,7 @@ class _SlowLink(Seam):
 
 class _Late(Seam):
     __slots__ = ("connect_after_s",)
+    joins = False
 
     def __init__(self, seconds: float) -> None:
         self.connect_after_s = seconds

@@ -311,7 +311,8 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def abort(self, why: str = "aborted") -> None:
-        """As a power cut does: at once, what is buffered is lost, the broker publishes the will."""
+        """As a power cut does: at once, what is buffered is lost, the broker publishes the will. Also good
+        for a connection that is only being made."""
         self._why = self._why or why
         self._open = False
         if self._corked:
@@ -323,6 +324,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._why:  # given up meanwhile
+            self._transport.abort()
+            return
         self._transport.write(self._greeting)
         self._greeting = b""
 

@@ -43,9 +43,7 @@ def finished(summary: dict[str, Any]) -> bool:
     )
 
 
-def _until_finished(
-    client: Client, broadcast: str, event: Callable[[str, Any], None]
-) -> dict[str, Any]:
+def _until_finished(client: Client, broadcast: str, event: Callable[[str, Any], None]) -> dict[str, Any]:
     """The controller may be restarted while we look; it goes on, so do we."""
     failure = Failure(Code.UNREACHABLE, w("watch_lost", broadcast=broadcast))
     seen = False

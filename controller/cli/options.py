@@ -23,7 +23,8 @@ def _hazards(incomplete: str) -> list[tuple[str, str]]:
 
 
 File = Annotated[
-    Path | None, Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help=w("a_warning_file"))
+    Path | None,
+    Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help=w("a_warning_file")),
 ]
 Template = Annotated[
     str | None, Option("--template", metavar="HAZARD", autocompletion=_hazards, help=w("o_template"))

@@ -91,4 +91,8 @@ async def _serve(config: Config, sandbox: bool) -> Code:
         if running:
             raise
         raise Failure(Code.CONFIG, *str(error).splitlines()) from error
+    except OSError as error:  # a folder that may not be made, a full disk
+        if running:
+            raise
+        raise Failure(Code.CONFIG, f"{error.filename or ''}: {error.strerror}".lstrip(": ")) from error
     return Code.DONE

@@ -55,9 +55,7 @@ def list_terminals(
 
 @terminal.command("show", help=w("h_terminal_show"))
 @asks_the_controller
-def show(
-    call: Call, terminal: Annotated[str, Argument(metavar="ID", help=w("a_terminal"))]
-) -> Code:
+def show(call: Call, terminal: Annotated[str, Argument(metavar="ID", help=w("a_terminal"))]) -> Code:
     row = call.client.get(f"/v1/terminals/{terminal}")
     call.fields(
         row,

@@ -142,7 +142,9 @@ def _heading(summary: Mapping[str, Any], lang: str) -> RenderableType:
     line = f"{summary['headline']}\n{summary['id']} · {w(f'b_{summary["state"]}', lang)}"
     if summary["stopped_by"]:
         line += " · " + w("v_stopped_by", lang, who=summary["stopped_by"])
-    return Panel(Text(line), title=Text(f" {w(f'kind_{kind}', lang)} ", style=STYLES[kind]), title_align="left")
+    return Panel(
+        Text(line), title=Text(f" {w(f'kind_{kind}', lang)} ", style=STYLES[kind]), title_align="left"
+    )
 
 
 def _stages(summary: Mapping[str, Any], lang: str) -> RenderableType:

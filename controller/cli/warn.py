@@ -313,7 +313,13 @@ def watch(call: Call) -> Code:
                 elif held:
                     for one in held:
                         minutes = f"{one['waiting_seconds'] // 60}:{one['waiting_seconds'] % 60:02}"
-                        say.talk(w("held_line", minutes=minutes, **{k: one[k] for k in ("id", "headline", "reason")}))
+                        say.talk(
+                            w(
+                                "held_line",
+                                minutes=minutes,
+                                **{k: one[k] for k in ("id", "headline", "reason")},
+                            )
+                        )
                     say.bell()
                 elif seen != []:
                     say.talk(w("nothing_held"))

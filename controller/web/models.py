@@ -192,6 +192,8 @@ class BroadcastOut(BaseModel):
     """Terminals from which something may still come soon; 0 = as finished as it will be for now."""
     seconds: float
     repeats: int
+    clip: str | None
+    """Hash of the audio, at /v1/clips/<hash>."""
 
 
 class BroadcastLine(BaseModel):

@@ -164,7 +164,7 @@ async def test_nothing_sounds_twice_and_nothing_is_lost_on_a_bad_link(tmp_path: 
     async with a_world(tmp_path, a_village(IDS[:12]), KEYS) as world:
         world.village.power_on()
         async with asyncio.timeout(LIMIT_S):
-            while len(world.dispatcher.online) < 12:  # noqa: ASYNC110 - a plain dict
+            while len(world.dispatcher.online) < 12:
                 await asyncio.sleep(0.02)
         world.village.lose_up = world.village.lose_down = 0.3
         run = await world.send()
@@ -313,7 +313,7 @@ async def test_a_controller_with_an_old_backup_jumps_above_the_counters_terminal
     async with a_world(tmp_path, village, KEYS) as world:
         village.power_on()
         async with asyncio.timeout(LIMIT_S):
-            while not world.alarms:  # noqa: ASYNC110 - alarms are a list, as in the app
+            while not world.alarms:
                 await asyncio.sleep(0.02)
         run = await world.send()
         assert set((await world.settled(run)).values()) == {State.PLAYED}

@@ -1,6 +1,7 @@
 """The voice process seen from the controller: what it does when the process crashes, hangs or lies."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -181,13 +182,16 @@ async def test_an_impossible_speed_is_refused_before_anything_starts(tmp_path: P
     assert renderer.pid is None
 
 
-async def test_the_real_process_ends_when_the_controller_is_gone(tmp_path: Path) -> None:
+async def test_the_real_process_ends_in_the_middle_when_the_controller_is_gone(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tts.worker", "--cache", str(tmp_path), stdin=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "tts.worker", "--cache", str(tmp_path)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
-    assert process.stdin is not None
-    process.stdin.close()
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    long = {"id": 1, "op": "speak", "sentences": ["请马上转移。" * 20] * 50, "voice": DEFAULT_VOICE}
+    head = json.dumps({**long, "speed": 1.0, "readings": {}, "bytes": 0}).encode()
+    told, _ = await asyncio.wait_for(process.communicate(len(head).to_bytes(4, "big") + head), 120)
+    assert (process.returncode, told) == (0, b"")
 
 
 async def test_the_real_process_refuses_what_is_no_frame(tmp_path: Path) -> None:

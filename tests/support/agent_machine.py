@@ -28,11 +28,11 @@ from terminals.wire import Command, Hello, Play, Query, Report, Stop, Targets, T
 
 DAY = 24 * HOUR
 KEY = report_key(SECRET, ME)
-NAMES = ("b1", "b2", "b3", "b4")
+NAMES = ("b1", "b2", "b3")
 ROLES = ("actual", "exercise", "test")
 OURS = Targets(groups=("v1",))
 THEIRS = Targets(groups=("v2",), terminals=("t-0002",))
-CRASH = st.one_of(st.none(), st.none(), st.none(), st.integers(0, 4))
+CRASH = st.sampled_from([None] * 12 + [0, 1, 2, 3])
 """After how many effects the power goes; mostly it does not."""
 
 
@@ -73,6 +73,7 @@ class TerminalMachine(RuleBasedStateMachine):
         self.times: list[tuple[bytes, int]] = []
         self.boots = 0
         self.boot()
+        self.connect(True, None)
 
     def boot(self) -> None:
         self.boots += 1
@@ -117,8 +118,8 @@ class TerminalMachine(RuleBasedStateMachine):
         colour=st.integers(1, 3),
         whom=st.sampled_from([OURS, OURS, OURS, THEIRS]),
         replaces=st.sampled_from([(), (), ("b1",), ("b2", "b3")]),
-        hold=st.booleans(),
-        deliver=st.booleans(),
+        hold=st.sampled_from([True, True, True, False]),
+        goes=st.sampled_from(["lost", "sent", "sent", "started", "started", "finished"]),
     )
     def issue_play(
         self,
@@ -131,7 +132,7 @@ class TerminalMachine(RuleBasedStateMachine):
         whom: Targets,
         replaces: tuple[str, ...],
         hold: bool,
-        deliver: bool,
+        goes: str,
     ) -> None:
         now = self.wire()
         self.counter = max(self.counter + 1, now)
@@ -157,8 +158,12 @@ class TerminalMachine(RuleBasedStateMachine):
                 spread_ms=1000,
             )
         )
-        if deliver:
+        if goes != "lost" and self.connected:
             self.deliver(-1, None)
+        if goes in ("started", "finished") and self.speaker is not None:
+            self.device_goes_on(None)
+        if goes == "finished" and self.started:
+            self.device_goes_on(None)
 
     @rule(
         broadcasts=st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True).map(tuple),
@@ -231,6 +236,9 @@ class TerminalMachine(RuleBasedStateMachine):
         if isinstance(command, Stop):
             self.stopped.update((command.role, name) for name in names)
             self.owed.difference_update(names)
+            if self.speaker is not None:
+                now = self.play_of(self.speaker)
+                assert (now.role, now.broadcast) not in self.stopped, "it goes on after its stop"
         for name in names:
             if not heard.about(name):
                 drill = isinstance(command, Play) and command.role != "actual"
@@ -291,14 +299,18 @@ class TerminalMachine(RuleBasedStateMachine):
         self.carry_out(effects, None)
 
     @precondition(lambda self: not self.connected)
-    @rule(crash=CRASH)
-    def connect(self, crash: int | None) -> None:
+    @rule(answered=st.sampled_from([True, True, False]), crash=CRASH)
+    def connect(self, answered: bool, crash: int | None) -> None:
         self.connected = True
         self.carry_out(self.core.connected(self.mono), crash)
+        if answered and crash is None:
+            self.answer_hello(True, None)
 
     @precondition(lambda self: self.connected)
-    @rule()
-    def disconnect(self) -> None:
+    @rule(sure=st.sampled_from([True, False, False, False]))
+    def disconnect(self, sure: bool) -> None:
+        if not sure:
+            return
         self.connected = False
         self.carry_out(self.core.disconnected(self.mono), None)
 
@@ -323,30 +335,28 @@ class TerminalMachine(RuleBasedStateMachine):
         wake = self.core.next_wake()
         assert wake is None or wake > self.mono or crash is not None, "it would spin"
 
-    @rule()
-    def power_cut(self) -> None:
+    @rule(returns=st.sampled_from([True, True, False]))
+    def power_cut(self, returns: bool) -> None:
         self.boot()
+        if returns:
+            self.connect(True, None)
 
-    @precondition(lambda self: self.speaker is not None and not self.started)
+    @precondition(lambda self: self.speaker is not None)
     @rule(crash=CRASH)
-    def device_starts(self, crash: int | None) -> None:
+    def device_goes_on(self, crash: int | None) -> None:
+        """It starts what it was told to, or comes to its end."""
         sound = self.speaker
         assert sound is not None
-        if sound.at_mono <= self.mono < sound.until_mono:
+        if self.started:
+            play = self.play_of(sound)
+            self.speaker, self.started = None, False
+            heard = self.carry_out(self.core.finished(sound.broadcast, self.mono), crash)
+            if not heard.crashed or crash:
+                self.played.add((play.role, play.broadcast))
+        elif sound.at_mono <= self.mono < sound.until_mono:
             self.check(sound, self.mono)
             self.started = True
             self.carry_out(self.core.started(sound.broadcast, self.mono), crash)
-
-    @precondition(lambda self: self.started)
-    @rule(crash=CRASH)
-    def device_finishes(self, crash: int | None) -> None:
-        sound = self.speaker
-        assert sound is not None
-        play = self.play_of(sound)
-        self.speaker, self.started = None, False
-        heard = self.carry_out(self.core.finished(sound.broadcast, self.mono), crash)
-        if not heard.crashed or crash:
-            self.played.add((play.role, play.broadcast))
 
     @precondition(lambda self: self.speaker is not None)
     @rule(crash=CRASH)
@@ -424,16 +434,16 @@ class TerminalMachine(RuleBasedStateMachine):
         if not hasattr(self, "core"):
             return
         if not self.connected:
-            self.connect(None)
+            self.connect(True, None)
         self.carry_out(self.core.connected(self.mono), None)
         self.answer_hello(True, None)
         for _ in range(200):
             while self.fetching:
                 self.fetch_ends(None, None)
-            if self.speaker is not None and not self.started:
-                self.device_starts(None)
+            if self.speaker is not None:
+                self.device_goes_on(None)
             if self.started:
-                self.device_finishes(None)
+                self.device_goes_on(None)
             elif not self.core._lives:
                 break
             else:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tts import audio
 from tts.audio import RATE, TARGET_LUFS, Sound, check_speech, db, loudness, true_peak
 from tts.voice import Signal, VoiceError, VoiceFailure, signal_for
-from tts.worker import decode, encode_mp3
+from tts.worker import Worker, decode, encode_mp3
 
 
 def sine(hz: float, seconds: float, *, rate: int = RATE, peak: float = 1.0) -> Sound:
@@ -108,6 +109,16 @@ def test_speech_comes_out_at_the_target_below_the_ceiling_also_after_mp3() -> No
     assert rate == RATE
     assert loudness(heard, rate) == pytest.approx(TARGET_LUFS, abs=1.5)
     assert true_peak(heard) <= -1.0
+
+
+def test_a_codec_that_overshoots_is_given_less(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    told, mp3 = worker._shape(babble(3), {"signal": "red"}, {})
+    assert told["dbtp"] == pytest.approx(true_peak(decode(mp3)[0]))
+    assert told["dbtp"] <= -1.0
+    monkeypatch.setattr("tts.worker.MAX_DBTP", -6.0)
+    strict, _ = worker._shape(babble(3), {"signal": "red"}, {})
+    assert strict["dbtp"] <= -6.0 < told["dbtp"]
 
 
 @pytest.mark.parametrize("level", [0.003, 1.0, 30.0])
