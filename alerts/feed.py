@@ -64,5 +64,6 @@ class Feed(Protocol):
         """Documents for as long as the caller iterates, each once unless refused or changed.
 
         Waits by itself between looks at the world and after trouble. Never raises FeedError: that is
-        for constructors. Cancelling it leaves nothing behind.
+        for constructors. Cancelling it leaves nothing behind. Iterate one feed object once: what was
+        not acknowledged comes again from a new one, as after a restart.
         """

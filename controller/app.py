@@ -269,7 +269,8 @@ class App:
 @contextlib.asynccontextmanager
 async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> AsyncIterator[App]:
     """Builds the controller: checks, keys, store, sockets. `pace`: how much faster than real time the
-    terminals of a sandbox play, so that they are not asked too late. Raises StartError, ConfigError, KeysError,
+    terminals of a sandbox play, so that they are not asked too late. Raises StartError, PackError,
+    KeysError,
     StoreError, BrokerError. Everything it opened is closed again, last first."""
     metrics = Metrics()
     alarms: deque[str] = deque(maxlen=ALARMS_KEPT)

@@ -21,8 +21,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
-from importlib import resources
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +32,7 @@ from controller.cli.client import Client, parse_address
 from controller.cli.view import Watch, render_summary
 from controller.clock import moment, wall_ms
 from controller.ids import BEIJING
+from simulators import scenarios
 
 TERMINALS: Final = 212
 # Bounds for a machine that hangs; a healthy one needs a tenth.
@@ -49,9 +49,9 @@ broker: {{embedded: {{port: 0}}}}
 listen: {{api: "127.0.0.1:0", terminals: "127.0.0.1:0"}}
 operators: [{{name: demo, token_sha256: {token}}}]
 feeds:
-  - {{name: weather-bureau, kind: folder, path: ./inbox, official: true, authenticated: folder-0700, codes: mca}}
+  - {{name: bureau, kind: folder, path: ./inbox, official: true, authenticated: folder-0700, codes: mca}}
 release:
-  - {{feed: weather-bureau, hazard: "*", colour: [red, orange], action: auto}}
+  - {{feed: bureau, hazard: "*", colour: [red, orange], action: auto}}
 # The demo's voice is machine-made and approved by nobody: it speaks only to simulated terminals.
 voice: {{approved_by: demo, approved_on: 2026-01-01}}
 """
@@ -65,7 +65,7 @@ _WORDS: Final = {
         "start": "controller, embedded broker and voice are starting",
         "fleet": "{ready} simulated terminals are enrolled, connected and on time ({seconds:.1f} s)",
         "drop": "a warning comes: {name} is put into the watched folder",
-        "planned": "taken in, released by the county's table: alert {alert}, broadcast {broadcast} ({seconds:.2f} s)",
+        "planned": "taken in, released by the county's table: {alert}, {broadcast} ({seconds:.2f} s)",
         "said": "What is said:",
         "left": "The audio, the report and the log are in {folder}",
         "good": "Every terminal ended exactly as its scenario says, the {faulty} faulty ones included.",
@@ -131,7 +131,6 @@ async def _demo(options: Options, console: Console) -> int:
     console.print("· " + words["start"])
     with tempfile.TemporaryDirectory(prefix="fenghuo-demo-") as scratch:
         home = Path(scratch)
-        home.chmod(0o700)
         (home / "inbox").mkdir(mode=0o700)
         token = secrets.token_urlsafe(32)
         (home / "county.yaml").write_text(
@@ -252,19 +251,15 @@ def _warn_and_watch(
 
 def _drop(target: Path) -> None:
     """Written aside and renamed, as a careful sender does."""
-    text = (resources.files("simulators") / "scenarios" / target.name).read_text("utf-8")
-    now = moment(wall_ms()).astimezone(BEIJING).replace(microsecond=0)
-    until = now + timedelta(hours=6)
-    for token, value in {
-        "@IDENTIFIER@": f"62302341600000_{now:%Y%m%d%H%M%S}",
-        "@SENT@": now.isoformat(),
-        "@EXPIRES@": until.isoformat(),
-        "@SENT_CN@": f"{now:%Y-%m-%d %H:%M:%S}+08:00",
-        "@EXPIRES_CN@": f"{until:%Y-%m-%d %H:%M:%S}+08:00",
-    }.items():
-        text = text.replace(token, value)
+    now = moment(wall_ms())
+    body = scenarios.fill(
+        target.name,
+        identifier=f"62302341600000_{now.astimezone(BEIJING):%Y%m%d%H%M%S}",
+        sent=now,
+        expires=now + timedelta(hours=6),
+    )
     aside = target.with_suffix(".part")
-    aside.write_text(text, encoding="utf-8")
+    aside.write_bytes(body)
     aside.rename(target)
 
 
@@ -276,22 +271,19 @@ def _conclude(
     words: dict[str, str],
     console: Console,
 ) -> int:
-    from simulators.scenarios import DEMO, check
-
     console.print(render_summary(summary, options.lang))
     playing = summary["latency"].get("playing")
     voiced = summary["voiced"]
     if playing and voiced:
-        from datetime import datetime
-
         published = datetime.fromisoformat(voiced).timestamp() * 1000
         first, last = (published - dropped + playing["first_ms"], published - dropped + playing["last_ms"])
         console.print(
             words["sound"].format(first=first / 1000, last=last / 1000, count=summary["total"]["playing"])
         )
-    deviations = check(summary, DEMO)
+    scenario = scenarios.load("demo", warning=_DOCUMENTS[options.document])
+    deviations = scenarios.check(summary, scenario)
     (options.out / "warning.mp3").write_bytes(clip)
-    report = {"summary": summary, "scenario": DEMO.name, "deviations": deviations, "speed": options.speed}
+    report = {"summary": summary, "scenario": scenario.name, "deviations": deviations, "speed": options.speed}
     (options.out / "report.json").write_text(
         json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8"
     )
@@ -300,6 +292,8 @@ def _conclude(
         for line in deviations:
             console.print(f"  {line}")
     else:
-        console.print(f"[bold green]{words['good'].format(faulty=len(DEMO.faults))}[/]")
+        console.print(
+            f"[bold green]{words['good'].format(faulty=len(set(scenario.faults) & scenario.targeted))}[/]"
+        )
     console.print(words["left"].format(folder=os.path.relpath(options.out)))
     return 1 if deviations else 0

@@ -23,7 +23,6 @@ from alerts.lifecycle import (
     Continuation,
     Decision,
     Duplicate,
-    Ignored,
     Known,
     New,
     Update,
@@ -67,6 +66,8 @@ class Judged:
     villages: frozenset[str]
     plan: Plan | None
     """None where nothing of it can sound."""
+    elsewhere: tuple[str, ...] = ()
+    """Its areas, where all of them lie in other counties: normal for a provincial or national feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +155,20 @@ class Desk:
             plan = self._plan(alert, Kind.ACTUAL, stage, area)
             if isinstance(decision, Update) and not decision.announce:
                 plan = replace(plan, repeats=1)  # the listener learns of it, and is not alarmed again
-        return Judged(decision, villages, plan)
+        elsewhere = area.outside if area and area.empty and not area.problems else ()
+        return Judged(decision, villages, plan, elsewhere)
 
     async def take(
         self, alert: Alert, judged: Judged, *, feed: str, doubts: Sequence[str], document: int
     ) -> Released | Held | Cancelled | Closed:
         """Carries out what was judged of a document from `feed`."""
         decision = judged.decision
+        if judged.elsewhere:
+            reason = f"not for {self._county.name}: {'; '.join(judged.elsewhere)}"
+            row = self._row(alert, judged, feed, AlertState.CLOSED, reason)
+            entry = Entry(f"feed:{feed}", "alert.elsewhere", row.id, reason)
+            await self._store.take(row, None, entry, row.created, document=document)
+            return Closed(row.id, reason)
         doubts = [*doubts, decision.doubt] if decision.doubt else list(doubts)
         event = await self._ids(decision.withdraws)
         match decision:
@@ -172,20 +180,26 @@ class Desk:
                     return await self._take_warning(alert, judged, held, feed, doubts, document)
             case Cancel():
                 return await self._take_cancel(alert, judged, event, feed, doubts, document)
-            case Continuation():
+            case Continuation() if not decision.doubt:
                 row = self._row(alert, judged, feed, AlertState.RELEASED, decision.reason)
                 entry = Entry(f"feed:{feed}", "alert.continued", row.id, decision.reason)
                 await self._store.take(row, None, entry, row.created, document=document, supersedes=event)
                 await self._tell()
                 return Closed(row.id, f"not aired again: {decision.reason}")
+            case Continuation():
+                return await self._take_warning(alert, judged, event, feed, doubts, document)
             case _:
                 pass
-        # A Cancel that had nothing to end stays in force, so that its late warning stays silent.
-        in_force = isinstance(decision, Ignored) and alert.msg_type is MsgType.CANCEL
-        state = AlertState.RELEASED if in_force else AlertState.CLOSED
+        # What ends an event that is not known here yet stays in force, so that a warning which comes
+        # late stays silent; but only from a source whose own warnings would sound.
+        trusted = judged.plan is not None and isinstance(self._release(judged, feed, doubts), Auto)
+        state = _AS_STORED[lifecycle.settled(alert, decision, held=False)]
+        if state is AlertState.RELEASED and not trusted:
+            state = AlertState.CLOSED
         row = self._row(alert, judged, feed, state, decision.reason)
         entry = Entry(f"feed:{feed}", f"alert.{type(decision).__name__.lower()}", row.id, decision.reason)
-        await self._store.take(row, None, entry, row.created, document=document, supersedes=event)
+        gone = event if trusted and not decision.doubt else ()
+        await self._store.take(row, None, entry, row.created, document=document, supersedes=gone)
         return Closed(row.id, decision.reason)
 
     async def _take_warning(
@@ -552,6 +566,13 @@ class Desk:
 
 
 _OPEN: Final = (AlertState.HELD, AlertState.RELEASED)
+_AS_STORED: Final = {
+    lifecycle.State.HELD: AlertState.HELD,
+    lifecycle.State.RELEASED: AlertState.RELEASED,
+    lifecycle.State.SUPERSEDED: AlertState.SUPERSEDED,
+    lifecycle.State.CANCELLED: AlertState.CANCELLED,
+    lifecycle.State.CLOSED: AlertState.CLOSED,
+}
 _AS_KNOWN: Final = {
     AlertState.HELD: lifecycle.State.HELD,
     AlertState.RELEASED: lifecycle.State.RELEASED,

@@ -266,10 +266,10 @@ class Dispatcher:
                 command = await self._seal_play(run, 1, tuple(part))
                 run.first.append(command)
                 run.own.update({(t, 1): command for t in part})
+        now = self.now()
         for command in run.first:
             if command.published is None:
                 await self._publish_surely(run, command)
-        now = self.now()
         sent: tuple[FactKey, FactValue] = ((1, State.SENT, ""), (now, ""))
         for terminal, facts in run.facts.items():
             run.facts[terminal] = delivery.fold(facts, [sent])
@@ -532,6 +532,10 @@ class Dispatcher:
                 state = State(fact.state)
             except ValueError:
                 log.warning("%s reports a state %r that this version does not know", terminal, fact.state)
+                continue
+            if fact.attempt > max(1, run.tried[terminal].attempt):
+                # It refused a forgery that named our broadcast; we never sent such an attempt.
+                log.warning("%s reports attempt %d of %s: not ours", terminal, fact.attempt, run.id)
                 continue
             key = (fact.attempt, state, fact.reason)
             if key not in known:

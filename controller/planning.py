@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from tts.script import ScriptRequest
-
 from alerts import hazards
 from alerts.area import Cut
 from alerts.model import Alert, Colour
@@ -21,6 +19,7 @@ from config.schema import BroadcastOptions, Issuer
 from terminals.broadcast import Broadcast, Kind, Lane, Priority
 from terminals.fleet import select
 from terminals.model import Terminal
+from tts.script import ScriptRequest
 
 Stage = Literal["first", "update", "continuation", "cancel"]
 

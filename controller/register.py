@@ -35,7 +35,7 @@ class Register:
         self.county = county
         self._keys = keys
         self._broker = broker
-        self._audio = audio
+        self.audio = audio
         self._sandbox = sandbox
         self._report_keys: dict[str, bytes] = {}
         self.terminals: dict[str, Terminal] = {}
@@ -122,7 +122,7 @@ class Register:
             languages=terminal.languages,
             roles=(KeyRole.ACTUAL, KeyRole.EXERCISE, KeyRole.TEST),
             broker=self._broker,
-            audio=self._audio,
+            audio=self.audio,
         )
         answer = enrolment.answer(
             request, bytes.fromhex(stored), papers, secrets.token_bytes(enrolment.KEY_ENTROPY)

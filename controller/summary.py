@@ -25,11 +25,11 @@ ROAD: Final = (State.ACCEPTED, State.READY, State.PLAYING, State.PLAYED)
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds from the first publish, on the wire clock."""
+    """From the first publish, on the wire clock."""
 
-    first: int
-    median: int
-    last: int
+    first_ms: int
+    median_ms: int
+    last_ms: int
 
 
 @dataclass(frozen=True, slots=True)

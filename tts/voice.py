@@ -21,8 +21,8 @@ DEFAULT_VOICE: Final = "zm_yunjian"
 DEFAULT_SPEED: Final = 0.9
 """0.85 took zm_yunjian from 15.5 to 9.2 % syllable errors at 0 dB SNR, and costs time; this is between."""
 CHAIN_VERSION: Final = "1"
-"""Changes whenever `tts.audio` or the worker would make other sound of the same words; part of the
-clip key."""
+"""Changes whenever `tts.reading`, `tts.audio` or the worker would make other sound of the same text; part
+of the clip key."""
 MIN_SECONDS_PER_HANZI: Final = 0.12
 """At speed 1. Less means that the voice swallowed part of the sentence (voice-and-audio.md §4)."""
 

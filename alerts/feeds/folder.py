@@ -99,7 +99,6 @@ class FolderFeed:
 
     async def documents(self) -> AsyncIterator[Document]:
         """See `alerts.feed.Feed.documents`. Oldest file first."""
-        self._out.clear()
         while True:
             try:
                 ready = await asyncio.to_thread(self._look)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from typer import Argument, Option, Typer
+from typer import Argument, Option
 
 from controller.cli import ask, say, words
 from controller.cli.call import Call, DryRun, Yes, asks_the_controller
 from controller.cli.follow import code_of, follow
+from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
 
 BroadcastId = Annotated[str, Argument(metavar="ID", help=w("a_broadcast"))]
 
-broadcast = Typer(help=w("h_broadcast"), no_args_is_help=True)
+broadcast = App(w("h_broadcast"))
 
 
-@broadcast.command("watch", help=w("h_watch"))
+@broadcast.verb("watch", w("h_watch"))
 @asks_the_controller
 def watch(call: Call, broadcast: BroadcastId) -> Code:
     summary = follow(call.client, broadcast, as_json=call.json)
@@ -26,7 +27,7 @@ def watch(call: Call, broadcast: BroadcastId) -> Code:
     return code_of(summary)
 
 
-@broadcast.command("show", help=w("h_broadcast_show"))
+@broadcast.verb("show", w("h_broadcast_show"))
 @asks_the_controller
 def show(call: Call, broadcast: BroadcastId) -> Code:
     summary = call.client.get(f"/v1/broadcasts/{broadcast}")
@@ -37,7 +38,7 @@ def show(call: Call, broadcast: BroadcastId) -> Code:
     return Code.DONE
 
 
-@broadcast.command("list", help=w("h_broadcast_list"))
+@broadcast.verb("list", w("h_broadcast_list"))
 @asks_the_controller
 def list_broadcasts(
     call: Call, limit: Annotated[int, Option("--limit", min=1, max=1000, help=w("o_limit"))] = 50
@@ -65,7 +66,7 @@ def list_broadcasts(
     return Code.DONE
 
 
-@broadcast.command("stop", help=w("h_stop"))
+@broadcast.verb("stop", w("h_stop"))
 @asks_the_controller
 def stop(call: Call, broadcast: BroadcastId, yes: Yes = False, dry_run: DryRun = False) -> Code:
     ask.need_somebody(yes=yes, dry_run=dry_run)

@@ -240,7 +240,8 @@ class Client:
 
 def parse_events(lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
     """Server-sent events (WHATWG HTML §9.2) with JSON as their data. An unfinished last one is dropped."""
-    name, data = "message", []
+    name = "message"
+    data: list[str] = []
     for line in lines:
         if not line:
             if data:

@@ -7,7 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -93,7 +93,7 @@ def _python() -> Iterator[Finding]:
         yield Finding("python", "wrong", w("dt_python", version=text), "python3.11 -m venv .venv")
 
 
-def _packages(installed: Iterator[metadata.Distribution] | list[metadata.Distribution]) -> Iterator[Finding]:
+def _packages(installed: Iterable[metadata.Distribution]) -> Iterator[Finding]:
     """Another distribution that owns one of our generic package names."""
     owners = {
         (top, name)

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Final, Literal
 
 from typer import Argument, Option
 
-from alerts.hazards import HAZARDS
-from alerts.model import Colour
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
 
@@ -18,7 +16,12 @@ MAX_FILE: Final = 2_000_000
 """Bytes; what the parsers take at most (`alerts.formats.xml.MAX_BYTES`)."""
 
 
+Colour = Literal["red", "orange", "yellow", "blue"]
+
+
 def _hazards(incomplete: str) -> list[tuple[str, str]]:
+    from alerts.hazards import HAZARDS
+
     return [(h.key, h.zh) for h in HAZARDS if h.key.startswith(incomplete)]
 
 
@@ -73,20 +76,12 @@ class Warned:
             }
             return {"kind": kind, "document": document}
         assert self.template is not None
-        if self.template not in {h.key for h in HAZARDS}:
-            from config.schema import did_you_mean
-
-            keys = [h.key for h in HAZARDS]
-            raise Failure(
-                Code.USAGE,
-                w("unknown_hazard", hazard=self.template, hint=did_you_mean(self.template, keys)),
-                w("hazards", keys=", ".join(f"{h.key} {h.zh}" for h in HAZARDS)),
-            )
+        self._check_hazard(self.template)
         if not self.areas:
             raise Failure(Code.USAGE, w("area_missing"))
         compose = {
             "hazard": self.template,
-            "colour": self.colour.value if self.colour else None,
+            "colour": self.colour,
             "areas": self.areas,
             "description": self.text,
             "instruction": self.action,
@@ -94,6 +89,20 @@ class Warned:
             "codes": codes,
         }
         return {"kind": kind, "compose": compose}
+
+    @staticmethod
+    def _check_hazard(key: str) -> None:
+        from difflib import get_close_matches
+
+        from alerts.hazards import HAZARDS
+
+        keys = [h.key for h in HAZARDS]
+        if key in keys:
+            return
+        near = get_close_matches(key.lower(), keys, 1, 0.6)
+        hint = w("did_you_mean", near=near[0]) if near else ""
+        known = ", ".join(f"{h.key} {h.zh}" for h in HAZARDS)
+        raise Failure(Code.USAGE, w("unknown_hazard", hazard=key, hint=hint), w("hazards", keys=known))
 
 
 def read_warning(file: Path) -> bytes:

@@ -1,22 +1,20 @@
-"""The program ``fenghuo``: its commands, its help, and how every outcome becomes an exit code."""
+"""The program ``fenghuo``: its commands, and how every outcome becomes an exit code."""
 
 from __future__ import annotations
 
-import json
-import sys
+import json as js
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import typer
-from typer import Option, Typer
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+from typer import Option
 
 from controller.cli import say, words
 from controller.cli.broadcasts import broadcast
-from controller.cli.call import Call, ConfigFile, Json, TokenFile, Url, asks_the_controller
-from controller.cli.help import HelpContext, usage_words
+from controller.cli.call import Call, ConfigFile, FindConfig, Json, TokenFile, Url, asks_the_controller
+from controller.cli.help import App, translated
 from controller.cli.outcome import Code, Failure, ReaderGone
 from controller.cli.setup import config, keys, operator
 from controller.cli.terminals import terminal
@@ -25,10 +23,178 @@ from controller.cli.words import w
 
 NAME: Final = "fenghuo"
 
+app = App(w("h_fenghuo"))
+simulate = App(w("h_simulate"))
+for _name, _group in (
+    ("alert", alert),
+    ("exercise", exercise),
+    ("test", test),
+    ("broadcast", broadcast),
+    ("terminal", terminal),
+    ("simulate", simulate),
+    ("config", config),
+    ("keys", keys),
+    ("operator", operator),
+):
+    app.add_typer(_group, name=_name)
 
-class Group(TyperGroup):
-    context_class = HelpContext
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line; its exit code. Our bugs travel up as they are."""
+    as_json = "--json" in arguments
+    try:
+        try:
+            command = typer.main.get_command(app)
+            result = command.main(args=list(arguments), prog_name=NAME, standalone_mode=False)
+            return int(result or Code.DONE)
+        except Failure as failure:
+            _complain(failure, as_json)
+            return failure.code
+        except typer.TyperException as error:
+            _complain(_misused(error), as_json)
+            return Code.USAGE
+        except typer.Abort:
+            say.talk(w("aborted"))
+            return Code.FAILED
+    except ReaderGone:
+        return Code.DONE
 
 
-class Command(TyperCommand):
-    context_class = HelpContext
+def _misused(error: typer.TyperException) -> Failure:
+    context = getattr(error, "ctx", None)
+    if context is None or type(error).__name__ == "NoArgsIsHelpError":
+        return Failure(Code.USAGE, translated(error.format_message()))
+    hint = w("see_help", command=context.command_path)
+    return Failure(Code.USAGE, translated(error.format_message()), hint)
+
+
+def _complain(failure: Failure, as_json: bool) -> None:
+    if not as_json:
+        for line in failure.lines:
+            say.talk(line)
+        return
+    error = {"error": failure.code.name.lower(), "exit": int(failure.code), "messages": failure.lines}
+    say.talk(js.dumps({**error, **failure.data}, ensure_ascii=False))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say.data(f"{NAME} {version(NAME)}")
+        raise typer.Exit(0)
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, Option("--version", is_eager=True, callback=_version, help=w("o_version"))
+    ] = False,
+    lang: Annotated[Literal["zh", "en"] | None, Option("--lang", help=w("o_lang"))] = None,
+) -> None:
+    """`lang` is read in `controller.cli.main`, before the help is worded; `version` in its callback."""
+
+
+@app.verb("serve", w("h_serve"))
+def serve(
+    config: ConfigFile, sandbox: Annotated[bool, Option("--sandbox", help=w("o_sandbox"))] = False
+) -> Code:
+    from controller.cli import service
+
+    return service.serve(config, sandbox=sandbox)
+
+
+@app.verb("status", w("h_status"))
+@asks_the_controller
+def status(call: Call) -> Code:
+    found = call.client.get("/v1/status")
+    feeds = [
+        f"{f['name']} ({f['kind']}) {say.clock(f['last_good'])} {f['problem']}".rstrip()
+        for f in found["feeds"]
+    ]
+    mode = w("mode_sandbox" if found["sandbox"] else f"mode_{found['mode']}")
+    call.fields(
+        found,
+        {
+            w("st_county"): found["county"],
+            w("st_mode"): mode,
+            w("st_operator"): found["operator"],
+            w("st_broker"): w("st_there") if found["broker"] else w("st_not_there"),
+            w("st_voice"): f"{found['voice']} · "
+            + w("st_approved" if found["voice_approved"] else "st_unapproved"),
+            w("st_terminals"): w("st_counts", **{k: found[k] for k in ("terminals", "enrolled", "online")}),
+            w("st_held"): found["held"],
+            w("st_sending"): found["sending"],
+            w("st_feeds"): feeds,
+            w("st_alarms"): found["alarms"],
+            w("st_version"): found["version"],
+        },
+    )
+    return Code.DONE
+
+
+@app.verb("audit", w("h_audit"))
+@asks_the_controller
+def audit(
+    call: Call,
+    subject: Annotated[str | None, Option("--subject", metavar="ID", help=w("o_subject"))] = None,
+    limit: Annotated[int, Option("--limit", min=1, max=5000, help=w("o_limit"))] = 100,
+) -> Code:
+    rows: list[dict[str, Any]] = call.client.get("/v1/audit", subject=subject, limit=limit)
+    if not call.json:
+        rows = [{**row, "at": say.clock(row["at"])} for row in rows]
+    columns = {
+        w("c_time"): "at",
+        w("c_who"): "who",
+        w("c_what"): "what",
+        w("c_subject"): "subject",
+        w("c_detail"): "detail",
+    }
+    call.table(rows, columns)
+    return Code.DONE
+
+
+@app.verb("doctor", w("h_doctor"))
+def doctor(config: FindConfig = None, url: Url = None, json: Json = False) -> Code:
+    from controller.cli import doctor as checks
+
+    return checks.doctor(config, url, as_json=json)
+
+
+@app.verb("demo", w("h_demo"))
+def demo(
+    out: Annotated[Path, Option("--out", metavar="DIR", help=w("o_demo_out"))] = Path("demo-out"),
+    speed: Annotated[float, Option("--speed", min=1, max=100, help=w("o_speed"))] = 1.0,
+    keep: Annotated[bool, Option("--keep", help=w("o_keep"))] = False,
+    document: Annotated[Literal["cap", "national"], Option("--document", help=w("o_document"))] = "cap",
+) -> int:
+    from controller.demo import run_demo
+
+    return run_demo(out=out, speed=speed, keep=keep, lang=words.lang(), document=document)
+
+
+@simulate.verb("fleet", w("h_fleet"))
+def fleet(
+    terminals: Annotated[int, Option("--terminals", min=1, max=20_000, help=w("o_terminals"))],
+    county: Annotated[str, Option("--county", metavar="PACK", help=w("o_county"))] = "zhouqu",
+    speed: Annotated[float, Option("--speed", min=1, max=100, help=w("o_speed"))] = 1.0,
+    audio: Annotated[Literal["fetch", "shared"], Option("--audio", help=w("o_audio"))] = "fetch",
+    scenario: Annotated[str | None, Option("--scenario", metavar="NAME", help=w("o_scenario"))] = None,
+    url: Url = None,
+    config: FindConfig = None,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> Code:
+    from controller.cli import fleet as simulated
+    from controller.cli.client import find_address, find_token
+
+    return simulated.run(
+        find_address(url, config, os.environ),
+        find_token(token_file, os.environ),
+        county=county,
+        terminals=terminals,
+        speed=speed,
+        audio=audio,
+        scenario=scenario,
+        as_json=json,
+    )

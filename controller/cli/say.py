@@ -60,7 +60,7 @@ def show(renderable: Any, *, err: bool = False) -> None:
 
 
 def console(*, err: bool) -> Console:
-    """A terminal's own width; 120 columns where the output is no terminal, so that a pipe gets whole lines."""
+    """A terminal's own width; 120 columns where the output is no terminal."""
     from rich.console import Console
 
     stream = sys.stderr if err else sys.stdout

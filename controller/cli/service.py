@@ -23,7 +23,7 @@ _EIGHT_HOURS: Final = 8 * 3600
 
 
 class OneLine(logging.Formatter):
-    """A record is a line, its traceback included: what a feed says cannot forge a second one. Beijing time."""
+    """A record is a line, its traceback too: what a feed says cannot forge a second one. Beijing time."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
@@ -43,6 +43,8 @@ def serve(file: Path, *, sandbox: bool) -> Code:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for chatty in ("alembic", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     config = load_config(file)
     return asyncio.run(_serve(config, sandbox))
 
@@ -79,7 +81,7 @@ async def _serve(config: Config, sandbox: bool) -> Code:
                 app.county.name,
                 config.mode,
                 ", sandbox" if sandbox else "",
-                config.listen.api,
+                _api(config, app.api_port),
                 config.listen.terminals,
             )
             await app.run()
@@ -96,3 +98,11 @@ async def _serve(config: Config, sandbox: bool) -> Code:
             raise
         raise Failure(Code.CONFIG, f"{error.filename or ''}: {error.strerror}".lstrip(": ")) from error
     return Code.DONE
+
+
+def _api(config: Config, port: int) -> str:
+    """As `--url` takes it, with the port really listened at."""
+    from config.schema import Tcp
+
+    listen = config.listen.api
+    return f"http://{Tcp(host=listen.host, port=port)}" if isinstance(listen, Tcp) else str(listen)

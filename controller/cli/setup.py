@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option, Typer
+from typer import Argument, Option
 
 from controller.cli import say
 from controller.cli.call import ConfigFile, Json
+from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 ConfigArgument = Annotated[Path, Argument(metavar="FILE", help=w("a_config"))]
 
-config = Typer(help=w("h_config"), no_args_is_help=True)
-keys = Typer(help=w("h_keys"), no_args_is_help=True)
-operator = Typer(help=w("h_operator"), no_args_is_help=True)
+config = App(w("h_config"))
+keys = App(w("h_keys"))
+operator = App(w("h_operator"))
 
 
 def load_config(file: Path, *, on_this_machine: bool = True) -> Config:
@@ -36,7 +37,7 @@ def load_config(file: Path, *, on_this_machine: bool = True) -> Config:
         raise Failure(Code.CONFIG, *map(str, error.problems), problems=problems) from None
 
 
-@config.command("check", help=w("h_config_check"))
+@config.verb("check", w("h_config_check"))
 def check(
     file: ConfigArgument,
     elsewhere: Annotated[bool, Option("--elsewhere", help=w("o_elsewhere"))] = False,
@@ -65,7 +66,7 @@ def check(
     return Code.DONE
 
 
-@config.command("show", help=w("h_config_show"))
+@config.verb("show", w("h_config_show"))
 def show(file: ConfigArgument, json: Json = False) -> Code:
     from config.load import show as as_yaml
 
@@ -77,7 +78,7 @@ def show(file: ConfigArgument, json: Json = False) -> Code:
     return Code.DONE
 
 
-@config.command("schema", help=w("h_config_schema"))
+@config.verb("schema", w("h_config_schema"))
 def schema() -> Code:
     from config.jsonschema import render
 
@@ -85,7 +86,7 @@ def schema() -> Code:
     return Code.DONE
 
 
-@keys.command("create", help=w("h_keys_create"))
+@keys.verb("create", w("h_keys_create"))
 def create(config: ConfigFile, json: Json = False) -> Code:
     from controller.keys import KeysError
     from controller.keys import create as make
@@ -107,7 +108,7 @@ def create(config: ConfigFile, json: Json = False) -> Code:
     return Code.DONE
 
 
-@operator.command("new", help=w("h_operator_new"))
+@operator.verb("new", w("h_operator_new"))
 def new(
     name: Annotated[str, Argument(metavar="NAME", help=w("a_operator"))],
     token_file: Annotated[

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from typer import Argument, Option, Typer
+from typer import Argument, Option
 
 from controller.cli import say
 from controller.cli.call import Call, asks_the_controller
+from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
 
@@ -20,10 +21,10 @@ MOST: Final = 20_000
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _PLACE: Final = re.compile(r"terminals\.(\d+)\.?(.*)")
 
-terminal = Typer(help=w("h_terminal"), no_args_is_help=True)
+terminal = App(w("h_terminal"))
 
 
-@terminal.command("list", help=w("h_terminal_list"))
+@terminal.verb("list", w("h_terminal_list"))
 @asks_the_controller
 def list_terminals(
     call: Call,
@@ -53,7 +54,7 @@ def list_terminals(
     return Code.DONE
 
 
-@terminal.command("show", help=w("h_terminal_show"))
+@terminal.verb("show", w("h_terminal_show"))
 @asks_the_controller
 def show(call: Call, terminal: Annotated[str, Argument(metavar="ID", help=w("a_terminal"))]) -> Code:
     row = call.client.get(f"/v1/terminals/{terminal}")
@@ -79,7 +80,7 @@ def _yes(value: bool) -> str:
     return w("yes") if value else w("no")
 
 
-@terminal.command("import", help=w("h_terminal_import", columns=",".join(COLUMNS)))
+@terminal.verb("import", w("h_terminal_import", columns=",".join(COLUMNS)))
 @asks_the_controller
 def import_terminals(
     call: Call,
@@ -176,7 +177,7 @@ def _api(row: dict[str, str]) -> dict[str, Any]:
 
 
 def _located(reason: str, rows: list[tuple[int, dict[str, Any]]]) -> list[str]:
-    """The controller's reason, at the lines it is about: it names the row, or the village it does not know."""
+    """The controller's reason, at the lines it is about: it names the row or the village."""
     named = _PLACE.match(reason)
     if named and int(named[1]) < len(rows):
         return [f":{rows[int(named[1])][0]}: {named[2]}"]
@@ -184,7 +185,7 @@ def _located(reason: str, rows: list[tuple[int, dict[str, Any]]]) -> list[str]:
     return [f":{line}: {reason}" for line in about] or [f": {reason}"]
 
 
-@terminal.command("enrol", help=w("h_enrol"))
+@terminal.verb("enrol", w("h_enrol"))
 @asks_the_controller
 def enrol(
     call: Call, terminals: Annotated[list[str], Argument(metavar="ID…", help=w("a_terminals"))]

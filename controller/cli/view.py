@@ -130,7 +130,7 @@ class Watch:
     def _say(self, summary: Mapping[str, Any]) -> None:
         total = summary["total"]
         counts = " ".join(f"{w(f's_{s}', self._lang)} {total[s]}" for s in (*_ROAD, "failed", "silent"))
-        line = f"{w(f'b_{summary["state"]}', self._lang)}  {counts} / {total['targeted']}"
+        line = f"{w('b_' + summary['state'], self._lang)}  {counts} / {total['targeted']}"
         if line != self._line:
             self._line = line
             self._said = time.monotonic()
@@ -139,7 +139,7 @@ class Watch:
 
 def _heading(summary: Mapping[str, Any], lang: str) -> RenderableType:
     kind = summary["kind"]
-    line = f"{summary['headline']}\n{summary['id']} · {w(f'b_{summary["state"]}', lang)}"
+    line = f"{summary['headline']}\n{summary['id']} · {w('b_' + summary['state'], lang)}"
     if summary["stopped_by"]:
         line += " · " + w("v_stopped_by", lang, who=summary["stopped_by"])
     return Panel(
@@ -249,7 +249,9 @@ def _not_reached(summary: Mapping[str, Any], lang: str) -> RenderableType:
     for name in ("c_terminal", "c_place", "c_state", "c_why"):
         table.add_column(w(name, lang), overflow="fold")
     for row in missing[:MOST_ROWS]:
-        place = f"{row['township']}{row['village']} {row['name']}".strip()
+        place = f"{row['township']}{row['village']}"
+        if row["name"] not in ("", row["village"], row["terminal"]):
+            place += f" {row['name']}"
         table.add_row(row["terminal"], place, w(f"s_{row['state']}", lang), reason_words(row, lang))
     parts: list[RenderableType] = [Rule(style="dim"), table]
     if len(missing) > MOST_ROWS:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from typer import Argument, Option, Typer
+from typer import Argument, Option
 
 from controller.cli import ask, say, words
 from controller.cli.call import Call, DryRun, Json, Wait, Yes, asks_the_controller
 from controller.cli.follow import code_of, follow
+from controller.cli.help import App
 from controller.cli.options import (
     Action,
     Areas,
@@ -32,11 +33,11 @@ AlertId = Annotated[str, Argument(metavar="ID", help=w("a_alert"))]
 State = Literal["held", "released", "rejected", "closed", "cancelled", "superseded"]
 
 
-def group(kind: str) -> Typer:
+def group(kind: str) -> App:
     """The verbs of one kind: the kind is in the command, never an option and never a default."""
-    app = Typer(help=w(f"h_{'alert' if kind == 'actual' else kind}"), no_args_is_help=True)
-    app.command("send", help=w(f"h_send_{kind}"))(asks_the_controller(_send(kind)))
-    app.command("preview", help=w(f"h_preview_{kind}"))(asks_the_controller(_preview(kind)))
+    app = App(w(f"h_{'alert' if kind == 'actual' else kind}"))
+    app.verb("send", w(f"h_send_{kind}"))(asks_the_controller(_send(kind)))
+    app.verb("preview", w(f"h_preview_{kind}"))(asks_the_controller(_preview(kind)))
     return app
 
 
@@ -156,7 +157,7 @@ exercise = group("exercise")
 test = group("test")
 
 
-@alert.command("approve", help=w("h_approve"))
+@alert.verb("approve", w("h_approve"))
 @asks_the_controller
 def approve(
     call: Call, alert: AlertId, yes: Yes = False, dry_run: DryRun = False, wait: Wait = False
@@ -171,7 +172,7 @@ def approve(
     return _released(call, call.client.post(f"/v1/alerts/{alert}/approve"), wait=wait)
 
 
-@alert.command("reject", help=w("h_reject"))
+@alert.verb("reject", w("h_reject"))
 @asks_the_controller
 def reject(
     call: Call,
@@ -186,7 +187,7 @@ def reject(
     return Code.DONE
 
 
-@alert.command("cancel", help=w("h_cancel"))
+@alert.verb("cancel", w("h_cancel"))
 @asks_the_controller
 def cancel(
     call: Call,
@@ -222,7 +223,7 @@ def _confirm(detail: dict[str, Any], deed: str) -> None:
     ask.confirm(detail["kind"], deed, shown)
 
 
-@alert.command("list", help=w("h_alert_list"))
+@alert.verb("list", w("h_alert_list"))
 @asks_the_controller
 def list_alerts(
     call: Call,
@@ -260,7 +261,7 @@ def _waiting(row: dict[str, Any]) -> str:
     return "" if seconds is None else " " + w("waits", minutes=f"{seconds // 60}:{seconds % 60:02}")
 
 
-@alert.command("show", help=w("h_alert_show"))
+@alert.verb("show", w("h_alert_show"))
 @asks_the_controller
 def show(call: Call, alert: AlertId) -> Code:
     return _show_detail(call, call.client.get(f"/v1/alerts/{alert}"))
@@ -294,7 +295,7 @@ def _show_detail(call: Call, detail: dict[str, Any]) -> Code:
     return Code.DONE
 
 
-@alert.command("watch", help=w("h_alert_watch"))
+@alert.verb("watch", w("h_alert_watch"))
 @asks_the_controller
 def watch(call: Call) -> Code:
     """Until it is interrupted; the stream is taken up again when it breaks off."""
@@ -329,7 +330,7 @@ def watch(call: Call) -> Code:
         time.sleep(1)
 
 
-@alert.command("lint", help=w("h_lint"))
+@alert.verb("lint", w("h_lint"))
 def lint(
     file: Annotated[
         Path, Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help=w("a_warning_file"))

@@ -229,6 +229,8 @@ class Status(BaseModel):
     sandbox: bool
     operator: str
     broker: bool
+    terminals_url: str
+    """Where terminals enrol and fetch audio."""
     voice: str
     voice_approved: bool
     terminals: int

@@ -103,6 +103,7 @@ def operators_api(app: App) -> FastAPI:
             sandbox=app.sandbox,
             operator=who,
             broker=app.transport.connected,
+            terminals_url=app.register.audio,
             voice=app.voicing.name,
             voice_approved=app.voicing.approved,
             terminals=len(app.register.terminals),

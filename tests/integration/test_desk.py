@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.county import BEIJING, LIMIT_S, County, a_county, cap
 
 from alerts import formats
 from alerts.feed import Outcome as FeedOutcome
@@ -17,6 +16,7 @@ from controller.compose import ComposeError, compose_alert
 from controller.desk import Cancelled, Refused, Released
 from controller.store.records import AlertState, BroadcastState, Outcome
 from controller.web.models import Compose
+from support.county import BEIJING, LIMIT_S, County, a_county, cap
 from terminals import delivery
 from terminals.broadcast import Kind
 from terminals.delivery import State
@@ -120,11 +120,32 @@ async def test_a_hostile_or_broken_document_is_refused_with_its_reason_and_the_n
     assert (await county.give(cap())).outcome is Outcome.RELEASED
 
 
-async def test_an_area_of_another_county_is_held_and_says_so(county: County) -> None:
+async def test_a_warning_for_another_county_is_recorded_and_rings_nobody(county: County) -> None:
     taken = await county.give(cap(codes=("513221106000",)))
-    assert taken.outcome is Outcome.HELD
-    assert "舟曲县" in taken.reason
+    assert taken.outcome is Outcome.IGNORED
+    assert "not for 舟曲县" in taken.reason
+    assert await county.store.alerts(state=AlertState.HELD) == []
     assert not county.heard_anything
+
+
+async def test_a_cancel_that_comes_before_its_warning_keeps_it_silent_if_its_source_is_trusted(
+    county: County,
+) -> None:
+    now = datetime.now(BEIJING).replace(microsecond=0)
+    reference = f"zhouqu.weather,62302341600000_20261122120000,{now.isoformat()}"
+    late = cap(sent=now - timedelta(minutes=5))
+    ends = cap(identifier="62302341600000_20261122123000", msg_type="Cancel", references=reference, sent=now)
+    assert (await county.give(ends)).outcome is Outcome.IGNORED
+    assert (await county.give(late)).outcome is Outcome.IGNORED
+    assert not county.heard_anything
+
+
+async def test_an_untrusted_cancel_cannot_silence_a_warning_that_is_yet_to_come(county: County) -> None:
+    now = datetime.now(BEIJING).replace(microsecond=0)
+    reference = f"zhouqu.weather,62302341600000_20261122120000,{now.isoformat()}"
+    ends = cap(identifier="62302341600000_20261122123000", msg_type="Cancel", references=reference, sent=now)
+    assert (await county.give(ends, feed="mirror")).outcome is Outcome.IGNORED
+    assert (await county.give(cap())).outcome is Outcome.RELEASED
 
 
 async def test_an_empty_area_is_held_and_approving_it_widens_nothing(county: County) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from support.village import Village
 
 from controller.clock import WireClock, mono_ms, wall_ms
 from controller.dispatch import Dispatcher, Run, Signers
@@ -18,6 +17,7 @@ from controller.keys import CountyKeys, throw_away
 from controller.metrics import Metrics
 from controller.store import Store
 from controller.store.records import AlertRow, AlertState, BroadcastRow, BroadcastState, Entry
+from support.village import Village
 from terminals import delivery
 from terminals.broadcast import Broadcast, Kind, Lane, Priority, Variant
 from terminals.delivery import State
@@ -339,3 +339,18 @@ async def test_a_genuine_report_below_another_terminals_topic_is_not_taken(world
     )
     await asyncio.sleep(0.05)
     assert not any(key[1] is State.FAILED for key in run.facts["sim-00002"])
+
+
+async def test_a_forged_attempt_that_a_terminal_refused_does_not_hide_its_true_state(world: World) -> None:
+    from terminals.seal import seal_report
+    from terminals.wire import Fact, Report
+
+    run = await world.send()
+    await world.settled(run)
+    honest = Report("sim-00001", "B1", "boot1", 98, (Fact(999, "refused", wall_ms(), "bad-signature"),))
+    world.dispatcher.upward(
+        "sim-00001", seal_report(honest, "sim-00001", report_key(KEYS.secret, "sim-00001"))
+    )
+    await asyncio.sleep(0.05)
+    assert delivery.shown(run.facts["sim-00001"]).state is State.PLAYED
+    assert not any(key[0] == 999 for key in run.facts["sim-00001"])

@@ -37,6 +37,17 @@ def test_a_missing_or_damaged_model_is_named(monkeypatch: pytest.MonkeyPatch) ->
         kokoro.load_model()
 
 
+def test_a_cache_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(VoiceError, match="chmod 700"):
+        kokoro.Kokoro(shared)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VoiceError, match="voice cache"):
+        kokoro.Kokoro(tmp_path / "file")
+
+
 @pytest.mark.slow
 def test_phonemes_follow_the_readings_and_lose_no_letter(tmp_path: Path) -> None:
     engine = kokoro.Kokoro(tmp_path)

@@ -205,6 +205,24 @@ async def test_the_real_process_refuses_what_is_no_frame(tmp_path: Path) -> None
     assert b"no frame" in told
 
 
+async def test_what_a_library_prints_never_lands_between_two_answers(tmp_path: Path) -> None:
+    talkative = (
+        "import os, tts.worker as w\n"
+        "def answer(self, head, payload):\n"
+        "    print('Building prefix dict', flush=True); os.write(1, b'from C')\n"
+        "    return {'model_sha256': 'f'}, b''\n"
+        "w.Worker.answer = answer\n"
+        "w.main()"
+    )
+    renderer = Renderer(tmp_path, command=(sys.executable, "-c", talkative))
+    try:
+        assert await renderer.warm() == "f"
+        assert await renderer.warm() == "f"
+    finally:
+        await renderer.close()
+    assert "Building prefix dict" in renderer.stderr[0]
+
+
 async def test_speech_of_another_voice_is_shaped_by_the_real_process(tmp_path: Path) -> None:
     from array import array
     from math import sin

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from support.agent_machine import DAY, TerminalMachine
 
+from support.agent_machine import DAY, TerminalMachine
 from terminals.agent import core
 from terminals.agent.core import Core, Save, _Live
 from terminals.seal import KeyRole, OpenedCommand, SealError, claimed_command

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from support.terminal import ACTUAL, HOUR, ME, SECRET, SERVICE, SIGNERS, STRANGER, clip, identity
 
+from support.terminal import ACTUAL, HOUR, ME, SECRET, SERVICE, SIGNERS, STRANGER, clip, identity
 from terminals.agent.core import (
     MAX_LIFETIME_MS,
     NONCE_MS,

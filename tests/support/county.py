@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from support.village import Village
-
 from alerts.feed import Document, Outcome
 from alerts.model import CodeScheme
 from config.counties import load_county
@@ -26,6 +24,7 @@ from controller.metrics import Metrics
 from controller.register import Register
 from controller.store import Store
 from controller.store.records import Entry
+from support.village import Village
 from terminals.broadcast import Kind, Variant
 from terminals.model import Terminal
 from terminals.seal import KeyRole

@@ -83,7 +83,8 @@ class Village:
             while True:
                 await asyncio.sleep(0.05)
                 for unit in self.units.values():
-                    if unit.core is not None and (wake := unit.core.next_wake()) is not None and wake <= _mono():
+                    wake = unit.core.next_wake() if unit.core is not None else None
+                    if unit.core is not None and wake is not None and wake <= _mono():
                         self._do(unit, unit.core.tick(_mono()))
         finally:
             self._upward = None

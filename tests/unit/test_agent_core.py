@@ -9,6 +9,7 @@ from base64 import urlsafe_b64encode
 
 import msgspec
 import pytest
+
 from support.terminal import (
     ACTUAL,
     EPOCH,
@@ -23,7 +24,6 @@ from support.terminal import (
     identity,
     kinds,
 )
-
 from terminals.agent import core as core_module
 from terminals.agent.core import (
     Alarm,

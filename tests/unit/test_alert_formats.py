@@ -310,6 +310,14 @@ def test_bad_geometry_is_refused_by_its_path(shape: str) -> None:
     assert refusal(with_shape(shape)).where.startswith("alert/info[0]/area[0]/")
 
 
+def test_a_swapped_pair_is_refused_in_a_chinese_document_only() -> None:
+    swapped = with_shape("<circle>80.5,41.2 10</circle>")
+    assert "swapped" in refusal(swapped).why
+    foreign = swap(swapped, ("CPEAS Geographic Code", "SAME"), ("zh-CN", "en-US"))
+    assert read(foreign).main.areas[0].circles == (Circle(80.5, 41.2, 10),)
+    assert "swapped" in refusal(foreign, CodeScheme.MCA).why, "a feed with a Chinese code list is Chinese"
+
+
 def test_code_and_name_that_disagree_are_settled_by_the_name() -> None:
     alert = read(swap(cap_text(), ("11B03", "11B09")))
     assert alert.main.hazard == "rainstorm"

@@ -262,6 +262,13 @@ def test_what_only_resembles_a_warning_in_force_is_new(changes: dict[str, object
     assert isinstance(found, New)
 
 
+def test_a_warning_for_other_villages_or_after_the_end_is_new() -> None:
+    message = alert("B", sent=T0 + 30 * MINUTE)
+    assert isinstance(judge(message, known(alert()), villages=ALL, after=31 * MINUTE), New)
+    over = known(alert(), expires=T0 + 20 * MINUTE)
+    assert isinstance(judge(message, over, after=31 * MINUTE), New)
+
+
 def test_an_aftershock_is_never_a_renewal() -> None:
     shock = alert("E1", hazard="earthquake", colour=Colour.RED, expires=T0 + 10 * MINUTE)
     after = alert("E2", hazard="earthquake", colour=Colour.RED, sent=T0 + MINUTE, expires=T0 + 11 * MINUTE)
@@ -325,6 +332,27 @@ def test_a_repeated_cancel_is_a_duplicate_and_a_second_one_has_nothing_to_end() 
 
 def test_a_cancel_older_than_the_update_ends_only_what_it_knew() -> None:
     assert isinstance(judge(end(minutes=1), known(alert(), State.SUPERSEDED), known(later())), Stale)
+
+
+def test_a_cancel_of_the_same_second_ends_the_warning_whichever_comes_first() -> None:
+    assert isinstance(judge(alert(), known(end(minutes=0))), Stale)
+    assert isinstance(judge(end(minutes=0), known(alert())), Cancel)
+
+
+def test_a_cancel_finds_its_event_through_messages_that_came_in_the_wrong_order() -> None:
+    first, second = known(alert(), State.SUPERSEDED), known(later("U1"), State.SUPERSEDED)
+    third = known(later("U2", references=("U1",)), event_key="U1")
+    found = judge(end(references=("A",)), third, second, first)
+    assert isinstance(found, Cancel)
+    assert found.withdraws == ("U2",)
+
+
+def test_an_update_that_came_expired_still_overtakes_what_is_older() -> None:
+    message = later(expires=T0 + 3 * MINUTE)
+    found = judge(message)
+    assert isinstance(found, Stale)
+    record = remember(message, found, HERE, settled(message, found, held=False))
+    assert isinstance(judge(alert(), record), Stale)
 
 
 def test_an_update_newer_than_the_cancel_is_new_and_doubted() -> None:

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.terminal import ACTUAL, ME, RING, SECRET, SERVICE
 
+from support.terminal import ACTUAL, ME, RING, SECRET, SERVICE
 from terminals.enrolment import (
     Answer,
     Applicant,

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
-from support.terminal import ACTUAL, EXERCISE, ME, RING, SECRET, SERVICE, SIGNERS, STRANGER, Rig
 
+from support.terminal import ACTUAL, EXERCISE, ME, RING, SECRET, SERVICE, SIGNERS, STRANGER, Rig
 from terminals.seal import (
     MAX_ENVELOPE,
     KeyRing,

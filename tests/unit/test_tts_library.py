@@ -1,5 +1,6 @@
 """Clips on disk: found by what they say, whole or not at all; and the floor that is always there."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -69,6 +70,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_state(
     with pytest.raises(OSError, match="space"):
         library.put(b"new")
     monkeypatch.undo()
+    assert not library.path(hashlib.sha256(b"new").hexdigest()).exists()
     assert library.get(KEY) == kept
     assert not list(tmp_path.rglob(".part-*"))
 

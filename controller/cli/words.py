@@ -1,0 +1,670 @@
+"""Everything the operator reads from the program itself, in English and Chinese; and which of them to use."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+LANGUAGES: Final = ("en", "zh")
+
+
+def language(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> str:
+    """``--lang`` before the command, else the locale: LC_ALL, LC_MESSAGES, LANG, the first that is set."""
+    for index, word in enumerate(arguments):
+        if not word.startswith("-") and arguments[index - 1 : index] != ["--lang"]:
+            break
+        chosen = word.removeprefix("--lang=") if word.startswith("--lang=") else ""
+        if word == "--lang":
+            chosen = next(iter(arguments[index + 1 : index + 2]), "")
+        if chosen in LANGUAGES:
+            return chosen
+    locale = next((env[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if env.get(name)), "")
+    return "zh" if locale.lower().startswith("zh") else "en"
+
+
+_current = "en"
+
+
+def use(language: str) -> None:
+    """From now on `w` speaks it. Help is worded when `controller.cli.program` is imported."""
+    global _current
+    _current = language
+
+
+def lang() -> str:
+    return _current
+
+
+def w(key: str, lang: str | None = None, /, **values: object) -> str:
+    """The words of `key`, filled in. Raises KeyError for a key that is not in the table."""
+    return TABLE[key][LANGUAGES.index(lang or _current)].format(**values)
+
+
+def reason_words(row: Mapping[str, Any], lang: str) -> str:
+    """Why a terminal did not play (`not_reached` of the API), in the operator's language."""
+    text: str = row["words"]
+    if lang != "zh":
+        return text
+    reason: str = row["reason"]
+    known = _REASONS.get(reason, "")
+    if known:
+        detail = re.search(r"\((.*)\)$", text)
+        more = f"：{detail[1]}" if detail and detail[1] != reason else ""
+        return f"{known}（{reason}{more}）"
+    for pattern, chinese in _ABSENCE:
+        text = pattern.sub(chinese, text)
+    return text
+
+
+# The reasons of `terminals.agent.core.Reason` and `terminals.seal.SealReason`.
+_REASONS: Final = {
+    "wrong-role": "签名密钥不是这一类的",
+    "lifetime": "有效期过长",
+    "window": "时间范围不对",
+    "expired": "收到时已过期",
+    "replay": "重复的命令",
+    "stopped": "已被停止",
+    "never-had": "已停止，终端未曾收到",
+    "replaced": "已被新的播发取代",
+    "no-variant": "没有这台终端能播的音频",
+    "fetch": "音频取不到",
+    "hash-mismatch": "音频校验不符",
+    "device-busy": "设备忙",
+    "no-start": "声卡没有开始播放",
+    "stuck": "播放中途停住",
+    "unknown-key": "不认识的签名密钥",
+    "malformed": "命令格式不对",
+    "unsigned": "命令没有签名",
+    "bad-signature": "签名不对",
+    "too-long": "命令过长",
+    "unknown-terminal": "不认识的终端",
+    "wrong-terminal": "不是给这台终端的",
+    "amplifier": "功放没有响应",
+    "storage": "存储故障",
+}
+_ABSENCE: Final = tuple(
+    (re.compile(pattern), chinese)
+    for pattern, chinese in (
+        (r"no report since (\S+), ", r"自 \1 起无回报，"),
+        (r"no report, ", "无回报，"),
+        (r"never seen", "从未上线"),
+        (r"last seen (\S+)", r"最后一次收到 \1"),
+        (r"not sent yet", "尚未下发"),
+        (r"(\w+) since (\S+), nothing after \S+", r"停在 \1（\2），此后无回报"),
+    )
+)
+
+TABLE: Final[dict[str, tuple[str, str]]] = {
+    # --- the program and its commands
+    "h_fenghuo": (
+        "Fenghuo 烽火: the county's emergency warnings, from the source to every village loudspeaker.",
+        "烽火：县级应急广播预警，从预警来源到每一个村的喇叭。",
+    ),
+    "h_serve": (
+        "Run the controller until it is told to stop (SIGTERM, Ctrl-C).",
+        "运行播控服务，直到收到停止信号（SIGTERM、Ctrl-C）。",
+    ),
+    "h_alert": (
+        "Real warnings: send, preview, decide, cancel, look.",
+        "实警：发布、预览、审核、解除、查看。",
+    ),
+    "h_exercise": (
+        "Exercises: announced as an exercise, signed with the exercise key.",
+        "演练：以“演练”名义播出，用演练密钥签名。",
+    ),
+    "h_test": (
+        "Tests of the loudspeakers: announced as a test, signed with the test key.",
+        "测试喇叭：以“测试”名义播出，用测试密钥签名。",
+    ),
+    "h_broadcast": (
+        "What sounds: follow it, look at it, silence it.",
+        "播发：跟踪、查看、静音。",
+    ),
+    "h_terminal": (
+        "The loudspeakers: list, register, enrol.",
+        "终端（喇叭）：列表、登记、入网。",
+    ),
+    "h_simulate": (
+        "Simulated loudspeakers for drills; only beside a controller in --sandbox.",
+        "模拟终端，供演练用；只能配合 --sandbox 的服务。",
+    ),
+    "h_config": ("The configuration file: check, show, schema.", "配置文件：检查、显示、模式。"),
+    "h_keys": ("Signing keys.", "签名密钥。"),
+    "h_operator": ("People who may use this program.", "值班员账号。"),
+    "h_send_actual": (
+        "Send a REAL warning: from FILE, or composed with --template and --area. Prints the ids of the alert "
+        "and of the broadcast.",
+        "发布实警：来自 FILE，或用 --template 和 --area 拟稿。输出预警编号和播发编号。",
+    ),
+    "h_send_exercise": (
+        "Send an EXERCISE. Prints the ids of the alert and of the broadcast.",
+        "发布演练。输出预警编号和播发编号。",
+    ),
+    "h_send_test": (
+        "Send a TEST. Prints the ids of the alert and of the broadcast.",
+        "发布测试。输出预警编号和播发编号。",
+    ),
+    "h_preview_actual": (
+        "Who would hear it and what would be said, as text and with --out as sound. Sends nothing.",
+        "谁会听到、会播什么，文字显示，--out 存成声音。不发布。",
+    ),
+    "h_preview_exercise": (
+        "The same for an exercise. Sends nothing.",
+        "演练的预览：谁会听到、会播什么。不发布。",
+    ),
+    "h_preview_test": (
+        "The same for a test. Sends nothing.",
+        "测试的预览：谁会听到、会播什么。不发布。",
+    ),
+    "h_approve": ("Release a warning that is held.", "核准待审的预警，立即播发。"),
+    "h_reject": ("End a hold without a sound.", "驳回待审的预警，不播发。"),
+    "h_cancel": (
+        "Stop a warning, drop what is queued, and air the all-clear only where it had sounded.",
+        "解除预警：停播，撤下排队的，只在响过的地方播解除。",
+    ),
+    "h_alert_list": ("Warnings, newest first.", "预警列表，新的在前。"),
+    "h_alert_show": (
+        "One warning: what it is, who decided, who hears it.",
+        "一条预警的详情：内容、谁审的、谁会听到。",
+    ),
+    "h_alert_watch": (
+        "Follow what waits for a decision; the bell rings until it is answered.",
+        "盯住待审的预警；有待审的就响铃，直到有人处理。",
+    ),
+    "h_lint": (
+        "Read a warning file as a feed would, without a controller. Exit code 0 if it would be taken in, "
+        "whatever was noted; 6 if it would be refused.",
+        "离线检查预警文件。能收就退出 0（有提示也算），会被拒收则退出 6。",
+    ),
+    "h_watch": (
+        "Follow a broadcast live to its end, then the summary.",
+        "实时跟踪一次播发到结束，然后显示汇总。",
+    ),
+    "h_broadcast_show": ("The summary of a broadcast as of now.", "一次播发目前的汇总。"),
+    "h_broadcast_list": ("Broadcasts, newest first.", "播发列表，新的在前。"),
+    "h_stop": (
+        "Silence a broadcast now, without an all-clear.",
+        "立即静音一次播发，不播解除。",
+    ),
+    "h_terminal_list": ("Loudspeakers, or those of one place.", "终端列表，可只看一处的。"),
+    "h_terminal_show": ("One loudspeaker and its health.", "一台终端及其状况。"),
+    "h_terminal_import": (
+        "Register loudspeakers from a CSV file, all rows or none. Columns: {columns}; languages separated by "
+        "blanks or ';'.",
+        "从 CSV 文件登记终端，全部成功或一台也不登记。列：{columns}；多种语言用空格或“;”分开。",
+    ),
+    "h_enrol": (
+        "A fresh single-use enrolment code for each loudspeaker, valid 24 hours, shown once.",
+        "给每台终端一个新的一次性入网码，24 小时有效，只显示一次。",
+    ),
+    "h_fleet": (
+        "Simulated loudspeakers that speak the real protocol, until Ctrl-C.",
+        "用真实协议的模拟终端群，Ctrl-C 结束。",
+    ),
+    "h_config_check": (
+        "Check the file; every problem with its line and what to do.",
+        "检查配置文件；逐条列出问题、行号和办法。",
+    ),
+    "h_config_show": (
+        "The effective configuration, defaults filled in. It holds no secret.",
+        "实际生效的配置，含默认值；不含机密。",
+    ),
+    "h_config_schema": ("JSON Schema of the configuration, for editors.", "配置的 JSON Schema，供编辑器用。"),
+    "h_keys_create": (
+        "Make the signing keys and the county secret, once. Existing ones are never overwritten.",
+        "生成签名密钥和县密钥，只做一次；已有的绝不覆盖。",
+    ),
+    "h_operator_new": (
+        "A token for a person: the line for county.yaml on stdout, the token once on the terminal or into a "
+        "file.",
+        "给一个人发令牌：标准输出是写进 county.yaml 的一行；令牌只在屏幕上显示一次或写入文件。",
+    ),
+    "h_status": ("The desk at a glance.", "值守概况。"),
+    "h_audit": ("Who did what, newest first.", "谁做了什么，新的在前。"),
+    "h_doctor": (
+        "What is missing on this machine, and the command that mends it.",
+        "这台机器缺什么，用什么命令补上。",
+    ),
+    "h_demo": (
+        "One warning through a simulated county, visibly: nothing to set up.",
+        "演示：一条预警走遍一个模拟的县，无需准备。",
+    ),
+    "exit_codes": (
+        "Exit codes: 0 done, 1 failed, 2 usage, 3 configuration, 4 service not reachable, 5 partly "
+        "delivered, 6 refused.",
+        "退出码：0 完成，1 失败，2 用法，3 配置，4 连不上服务，5 部分送达，6 被拒绝。",
+    ),
+    "help_usage": ("Usage: ", "用法："),
+    "help_options": ("Options", "选项"),
+    "help_arguments": ("Arguments", "参数"),
+    "help_commands": ("Commands", "命令"),
+    "see_help": ("See: {command} --help", "帮助：{command} --help"),
+    # --- arguments and options
+    "o_json": ("Data as JSON on stdout, errors as JSON on stderr.", "以 JSON 输出数据和错误。"),
+    "o_yes": ("Do it without asking.", "不询问，直接执行。"),
+    "o_dry_run": ("Show what would happen and do nothing.", "只显示会发生什么，不执行。"),
+    "o_wait": (
+        "Follow it to its end: exit code 0 when all played, 5 when not.",
+        "跟踪到结束：全部播出退出 0，否则退出 5。",
+    ),
+    "o_config": ("The county's configuration, county.yaml.", "本县的配置文件 county.yaml。"),
+    "o_url": (
+        "The controller: unix:/PATH or http://127.0.0.1:PORT. Else FENGHUO_URL, else listen.api of --config.",
+        "服务地址：unix:/路径 或 http://127.0.0.1:端口。其次 FENGHUO_URL，再次 --config 的 listen.api。",
+    ),
+    "o_find_config": (
+        "county.yaml, to find the controller. Else FENGHUO_CONFIG, else unix:./state/api.sock.",
+        "用 county.yaml 找服务。其次 FENGHUO_CONFIG，再次 unix:./state/api.sock。",
+    ),
+    "o_token_file": (
+        "Your token, mode 0600. Else FENGHUO_TOKEN, FENGHUO_TOKEN_FILE, ~/.config/fenghuo/token.",
+        "你的令牌文件，权限 0600。其次 FENGHUO_TOKEN、FENGHUO_TOKEN_FILE、~/.config/fenghuo/token。",
+    ),
+    "o_version": ("Show the version.", "显示版本。"),
+    "o_lang": (
+        "Language of help and messages, before the command; else the locale decides.",
+        "帮助和消息的语言，写在命令之前；否则按系统语言。",
+    ),
+    "o_sandbox": (
+        "Throw-away keys, simulated terminals only; no real loudspeaker obeys.",
+        "沙盒：一次性密钥，只接受模拟终端，真喇叭不会响。",
+    ),
+    "o_template": (
+        "Compose from the template of this hazard, e.g. rainstorm.",
+        "按灾种模板拟稿，如 rainstorm（暴雨）。",
+    ),
+    "o_colour": ("Signal colour.", "预警颜色。"),
+    "o_area": (
+        "A township, a village, or a code of 6, 9 or 12 digits; may be repeated.",
+        "乡镇、村，或 6、9、12 位区划代码；可重复。",
+    ),
+    "o_text": ("What is happening, in your words.", "正在发生什么。"),
+    "o_action": ("What to do; the template's own when absent.", "要群众怎么做；不写则用模板里的。"),
+    "o_valid": ("Minutes it is valid; the hazard's usual when absent.", "有效分钟数；不写则按灾种惯例。"),
+    "o_codes": (
+        "Which national list the codes are from: mca (civil affairs) or nbs (statistics).",
+        "代码出自哪一套：mca（民政部）或 nbs（国家统计局）。",
+    ),
+    "o_out": ("Write the sound there, as MP3.", "把声音存成 MP3 文件。"),
+    "o_reason_reject": ("Why; goes into the log.", "理由，记入日志。"),
+    "o_reason_cancel": ("Why; goes into the log.", "理由，记入日志。"),
+    "o_state": ("Only those in this state.", "只看这一状态的。"),
+    "o_limit": ("At most so many.", "最多多少条。"),
+    "o_village": ("A township, a village, or a code.", "乡镇、村或代码。"),
+    "o_elsewhere": (
+        "Do not check the files that it names on this machine.",
+        "不检查它在本机引用的文件。",
+    ),
+    "o_new_token_file": (
+        "Write the token there (mode 0600) instead of showing it.",
+        "把令牌写入此文件（权限 0600），不显示。",
+    ),
+    "o_subject": (
+        "Only what concerns this alert, broadcast or terminal.",
+        "只看与此预警、播发或终端有关的。",
+    ),
+    "o_county_lint": ("Also say who would hear it in this county pack.", "并说明在此县包里谁会听到。"),
+    "o_county": ("County pack: a shipped name or a folder.", "县包：自带的名称或文件夹。"),
+    "o_terminals": ("How many.", "多少台。"),
+    "o_speed": ("Playing time runs so many times faster.", "播放时间加快多少倍。"),
+    "o_audio": (
+        "fetch: each loads its sound; shared: one copy for all.",
+        "fetch：各自下载声音；shared：共用一份。",
+    ),
+    "o_demo_out": ("Folder for the sound, the report and the log.", "存放声音、报告和日志的文件夹。"),
+    "o_keep": (
+        "Keep the controller's state (database, clips) in the folder as well.",
+        "把服务的状态（数据库、声音）也留在该文件夹。",
+    ),
+    "o_document": ("Which of the two shipped warnings comes.", "用自带的哪一份预警。"),
+    "o_scenario": ("Which terminals are faulty, and how; e.g. demo.", "哪些终端有故障、什么故障；如 demo。"),
+    "a_warning_file": ("A warning: CAP 1.2 or the national format.", "预警文件：CAP 1.2 或国突格式。"),
+    "a_alert": ("Id of the alert, A…", "预警编号 A…"),
+    "a_broadcast": ("Id of the broadcast, B…", "播发编号 B…"),
+    "a_terminal": ("Id of the loudspeaker.", "终端编号。"),
+    "a_terminals": ("Ids of the loudspeakers.", "终端编号。"),
+    "a_csv": ("The CSV file, UTF-8.", "CSV 文件，UTF-8。"),
+    "a_config": ("The county's configuration, county.yaml.", "本县的配置文件 county.yaml。"),
+    "a_operator": ("The person's name, as the log will show it.", "姓名，日志里会显示。"),
+    # --- kinds and colours
+    "kind_actual": ("ACTUAL", "实警"),
+    "kind_exercise": ("EXERCISE", "演练"),
+    "kind_test": ("TEST", "测试"),
+    "kind_actual_means": ("REAL WARNING", "真实预警"),
+    "kind_exercise_means": ("exercise, not real", "演练，不是真的"),
+    "kind_test_means": ("test of the loudspeakers, not real", "喇叭测试，不是真的"),
+    "colour_red": ("red", "红色"),
+    "colour_orange": ("orange", "橙色"),
+    "colour_yellow": ("yellow", "黄色"),
+    "colour_blue": ("blue", "蓝色"),
+    "colour_none": ("no colour", "无颜色"),
+    # --- asking first
+    "deed_send": ("The loudspeakers below will sound.", "以下地方的喇叭将会响。"),
+    "deed_approve": ("Approve {id}: the loudspeakers below will sound.", "核准 {id}：以下地方的喇叭将会响。"),
+    "deed_cancel": (
+        "Cancel {id}: it is stopped, and the all-clear airs where it had sounded.",
+        "解除 {id}：停播，响过的地方播解除。",
+    ),
+    "deed_stop": (
+        "Stop {id}: the loudspeakers below fall silent, without an all-clear.",
+        "停止 {id}：以下喇叭静音，不播解除。",
+    ),
+    "deed_nothing": ("Preview: nothing is sent.", "预览：不发布。"),
+    "type_word": ("To go on, type {word}:", "确认请输入“{word}”："),
+    "not_confirmed": ("Not confirmed; nothing was done.", "未确认；什么也没做。"),
+    "nobody_to_ask": (
+        "This needs a confirmation and nobody is at a terminal: add --yes to do it, or --dry-run to see it.",
+        "这一步要人确认，但这里不是终端：加 --yes 直接执行，或加 --dry-run 只看不做。",
+    ),
+    "f_headline": ("headline", "标题"),
+    "f_hazard": ("hazard", "灾种"),
+    "f_places": ("places", "地方"),
+    "f_reach": ("reach", "范围"),
+    "f_silent": ("nobody hears it in", "没有终端的村"),
+    "f_text": ("text", "播文"),
+    "f_spoken": ("read aloud as", "读作"),
+    "f_play": ("played", "播放"),
+    "f_expires": ("valid until", "有效至"),
+    "f_why": ("why", "依据"),
+    "f_problems": ("problems", "问题"),
+    "f_audio": ("sound", "声音"),
+    "reach": ("{villages} villages, {terminals} terminals", "{villages} 个村，{terminals} 台终端"),
+    "play": ("{repeats} times, volume {volume} %", "{repeats} 遍，音量 {volume} %"),
+    "audio": ("{seconds} s, voice {voice}", "{seconds} 秒，语音 {voice}"),
+    # --- what came of it
+    "sent": (
+        "Released as {alert}. Follow it with: fenghuo broadcast watch {broadcast}",
+        "已发布 {alert}。跟踪：fenghuo broadcast watch {broadcast}",
+    ),
+    "refused": ("Refused; nothing sounds:", "被拒绝，不会播出："),
+    "rejected": ("{alert} is rejected; nothing sounds.", "{alert} 已驳回，不播出。"),
+    "cancelled": (
+        "{alert} is cancelled; {stopped} broadcasts told to stop.",
+        "{alert} 已解除；{stopped} 次播发已令停止。",
+    ),
+    "all_clear_airs": ("The all-clear airs where it had sounded.", "响过的地方播解除。"),
+    "all_clear_not": ("It had sounded nowhere, so no all-clear airs.", "哪里都没响过，不播解除。"),
+    "stopped": ("{id} is told to stop.", "已令 {id} 停止。"),
+    "already_stopped": ("{id} was stopped already by {who}.", "{id} 已由 {who} 停止。"),
+    "wrong_state": ("{id} is already {state} ({who}).", "{id} 已经是“{state}”（{who}）。"),
+    "sound_written": ("Sound written to {file}.", "声音已存入 {file}。"),
+    "lint_ok": ("{file} would be taken in.", "{file} 可以收。"),
+    "lint_refused": ("{file} would be refused:", "{file} 会被拒收："),
+    "lint_area": ("In {county} it concerns {villages} villages:", "在{county}涉及 {villages} 个村："),
+    "imported": ("{count} terminals registered.", "已登记 {count} 台终端。"),
+    "nothing_imported": ("Nothing was registered.", "一台也没有登记。"),
+    "codes_once": (
+        "Shown once; each is valid 24 hours and for its own terminal.",
+        "只显示这一次；各码 24 小时有效，只能用于该终端。",
+    ),
+    "config_ok": (
+        "{file}: right. {county}, mode {mode}, {townships} townships, {villages} villages, {operators} "
+        "operators, {feeds} feeds.",
+        "{file}：正确。{county}，模式 {mode}，{townships} 个乡镇，{villages} 个村，{operators} 名值班员，"
+        "{feeds} 个来源。",
+    ),
+    "keys_made": (
+        "Keys made in {folder}. Keep a copy in a safe place: without them every terminal must be enrolled "
+        "anew.",
+        "密钥已生成在 {folder}。请另存一份放保险柜：丢了就要把每台终端重新入网。",
+    ),
+    "paste_operator": (
+        "Put this line below `operators:` in county.yaml and restart the service:",
+        "把下面一行放到 county.yaml 的 operators: 之下，然后重启服务：",
+    ),
+    "token_once": (
+        "The token, shown this once; give it to that person alone, who keeps it in ~/.config/fenghuo/token "
+        "(mode 0600): {token}",
+        "令牌，只显示这一次；只交给本人，存放在 ~/.config/fenghuo/token（权限 0600）：{token}",
+    ),
+    "token_written": ("The token is in {file}; give it to that person alone.", "令牌在 {file}；只交给本人。"),
+    "nothing_held": ("Nothing waits for a decision.", "没有待审的。"),
+    "held_line": (
+        "{id} has waited {minutes}: {headline} ({reason}). Decide: fenghuo alert approve|reject {id}",
+        "{id} 已等 {minutes}：{headline}（{reason}）。处理：fenghuo alert approve|reject {id}",
+    ),
+    "waits": ("({minutes} min)", "（已等 {minutes}）"),
+    "aborted": ("Given up.", "已放弃。"),
+    "fleet_starts": (
+        "{count} simulated terminals begin, towards {address}; Ctrl-C ends them.",
+        "{count} 台模拟终端启动，连接 {address}；Ctrl-C 结束。",
+    ),
+    "fleet_ready": ("{count} are ready.", "{count} 台已就绪。"),
+    # --- what went wrong
+    "unreachable": (
+        "No controller answers at {address} ({why}). Is it running (systemctl status fenghuo), and is that "
+        "its address (--url, or -c county.yaml)?",
+        "{address} 没有服务应答（{why}）。服务在运行吗（systemctl status fenghuo）？"
+        "地址对吗（--url 或 -c county.yaml）？",
+    ),
+    "no_answer": (
+        "The controller at {address} took the request but gave no answer ({why}). It may have been done: "
+        "look with fenghuo alert list before you try again.",
+        "{address} 的服务收到了请求但没有回答（{why}）。可能已经执行：重试之前先看 fenghuo alert list。",
+    ),
+    "not_ours": (
+        "What answers at {address} is not a Fenghuo controller.",
+        "{address} 应答的不是烽火服务。",
+    ),
+    "no_token": (
+        "The controller wants to know who you are: put your token into ~/.config/fenghuo/token (mode 0600) "
+        "or FENGHUO_TOKEN. A new one: fenghuo operator new NAME",
+        "服务要知道你是谁：把令牌放进 ~/.config/fenghuo/token（权限 0600）或 FENGHUO_TOKEN。"
+        "新令牌：fenghuo operator new 姓名",
+    ),
+    "wrong_token": (
+        "The controller does not know this token. Was the operator added to county.yaml and the service "
+        "restarted? A new one: fenghuo operator new NAME",
+        "服务不认识这个令牌。已写进 county.yaml 并重启服务了吗？新令牌：fenghuo operator new 姓名",
+    ),
+    "controller_failed": (
+        "The controller failed ({status}). See its log: journalctl -u fenghuo",
+        "服务内部出错（{status}）。请看日志：journalctl -u fenghuo",
+    ),
+    "odd_answer": ("The controller answered {status} without a reason.", "服务回答 {status}，没有说明理由。"),
+    "bad_url": (
+        "{url}: must be unix:/PATH or http://127.0.0.1:PORT; from elsewhere use SSH, so that the token does "
+        "not cross the network in clear.",
+        "{url}：应为 unix:/路径 或 http://127.0.0.1:端口；从别处请用 SSH，令牌不能明文过网。",
+    ),
+    "config_unreadable": (
+        "{file}: cannot be read ({why}); see: fenghuo config check {file}",
+        "{file}：读不了（{why}）；请看 fenghuo config check {file}",
+    ),
+    "config_no_api": (
+        "{file}: has no listen.api; see: fenghuo config check {file}",
+        "{file}：没有 listen.api；请看 fenghuo config check {file}",
+    ),
+    "token_unreadable": ("{file}: the token cannot be read: {why}.", "{file}：令牌读不了：{why}。"),
+    "token_open": (
+        "{file} can be read by others (mode {mode}); chmod 600 {file}",
+        "{file} 别人也能读（权限 {mode}）；chmod 600 {file}",
+    ),
+    "token_empty": ("{file} holds no token.", "{file} 里没有令牌。"),
+    "stream_lost": ("The connection broke off; trying again.", "连接断了，正在重连。"),
+    "watch_lost": (
+        "The controller stopped telling about {broadcast}. The broadcast goes on; look again with: fenghuo "
+        "broadcast show {broadcast}",
+        "服务不再回报 {broadcast}。播发仍在进行；再看：fenghuo broadcast show {broadcast}",
+    ),
+    "file_or_template": (
+        "Give either a FILE or --template.",
+        "请给一个文件 FILE，或者 --template，二者选一。",
+    ),
+    "not_with_file": (
+        "{options}: only with --template; a file says it all itself.",
+        "{options}：只能和 --template 一起用；文件里已写明。",
+    ),
+    "unknown_hazard": ("No hazard is called {hazard}{hint}.", "没有叫 {hazard} 的灾种{hint}。"),
+    "did_you_mean": (" (did you mean {near}?)", "（是不是 {near}？）"),
+    "hazards": ("Hazards: {keys}", "灾种：{keys}"),
+    "area_missing": (
+        "Say where: --area with a township, a village, or a code. The whole county is its 6 digits.",
+        "请写明地方：--area 乡镇、村或代码。全县用 6 位代码。",
+    ),
+    "file_unreadable": ("{file}: cannot be read: {why}.", "{file}：读不了：{why}。"),
+    "file_too_large": (
+        "{file} is larger than {limit} bytes; no warning is.",
+        "{file} 超过 {limit} 字节；预警不会这么大。",
+    ),
+    "cannot_write": ("{file}: cannot be written: {why}.", "{file}：写不了：{why}。"),
+    "bad_name": ("The name must be 1 to 80 printable characters.", "姓名须为 1 到 80 个可显示的字。"),
+    "csv_not_utf8": ("not UTF-8; save the file as UTF-8", "不是 UTF-8；请存成 UTF-8"),
+    "csv_columns": ("the columns must be {columns}", "列应为 {columns}"),
+    "csv_cells": ("{given} cells instead of {wanted}", "有 {given} 格，应为 {wanted} 格"),
+    "csv_empty": ("no terminal in it", "里面没有终端"),
+    "csv_too_many": ("{count} rows; at most {limit} at once", "有 {count} 行；一次最多 {limit} 行"),
+    "csv_id": (
+        "id {id!r} must be 1 to 40 letters, digits, '.', '_' and '-'",
+        "id {id!r} 应为 1 到 40 个字母、数字、“.”、“_”、“-”",
+    ),
+    "csv_twice": ("id {id} is given twice, first on line {line}", "id {id} 重复，首次在第 {line} 行"),
+    "csv_name": ("name has over 80 characters", "name 超过 80 个字"),
+    "csv_village": ("village is empty", "village 是空的"),
+    "csv_half_position": ("lat and lon belong together", "lat 和 lon 要同时给"),
+    "csv_degrees": (
+        "{column} {given!r} is not a number of degrees from -{most} to {most}",
+        "{column} {given!r} 不是 -{most} 到 {most} 的度数",
+    ),
+    # --- columns
+    "c_id": ("id", "编号"),
+    "c_kind": ("kind", "类别"),
+    "c_state": ("state", "状态"),
+    "c_time": ("time", "时间"),
+    "c_source": ("source", "来源"),
+    "c_why": ("why", "原因"),
+    "c_decided": ("decided", "处理"),
+    "c_identifier": ("identifier", "原编号"),
+    "c_broadcasts": ("broadcasts", "播发"),
+    "c_remarks": ("remark", "提示"),
+    "c_inferred": ("inferred", "推定"),
+    "c_alert": ("alert", "预警"),
+    "c_name": ("name", "名称"),
+    "c_township": ("township", "乡镇"),
+    "c_village": ("village", "村"),
+    "c_place": ("place", "地方"),
+    "c_position": ("position", "位置"),
+    "c_languages": ("languages", "语言"),
+    "c_enrolled": ("enrolled", "已入网"),
+    "c_simulated": ("simulated", "模拟"),
+    "c_online": ("online", "在线"),
+    "c_last_seen": ("last seen", "最后收到"),
+    "c_health": ("health", "状况"),
+    "c_terminal": ("terminal", "终端"),
+    "c_who": ("who", "谁"),
+    "c_what": ("what", "做了什么"),
+    "c_subject": ("subject", "对象"),
+    "c_detail": ("detail", "详情"),
+    "yes": ("yes", "是"),
+    "no": ("no", "否"),
+    # --- states
+    "a_held": ("held", "待审"),
+    "a_released": ("released", "已发布"),
+    "a_rejected": ("rejected", "已驳回"),
+    "a_closed": ("closed", "已存档"),
+    "a_cancelled": ("cancelled", "已解除"),
+    "a_superseded": ("superseded", "已被取代"),
+    "b_voicing": ("being voiced", "合成语音"),
+    "b_sending": ("sending", "播发中"),
+    "b_done": ("done", "已结束"),
+    "b_stopped": ("stopped", "已停止"),
+    "s_targeted": ("targeted", "应播"),
+    "s_pending": ("pending", "待发"),
+    "s_sent": ("sent", "已下发"),
+    "s_refused": ("refused", "拒收"),
+    "s_accepted": ("accepted", "已接收"),
+    "s_ready": ("ready", "已就绪"),
+    "s_playing": ("playing", "播放中"),
+    "s_interrupted": ("interrupted", "中断"),
+    "s_preempted": ("preempted", "被抢占"),
+    "s_expired": ("expired", "过期"),
+    "s_failed": ("failed", "失败"),
+    "s_cancelled": ("cancelled", "已取消"),
+    "s_played": ("played", "已播完"),
+    "s_silent": ("silent", "无回报"),
+    # --- a broadcast
+    "v_released": ("released", "发布"),
+    "v_voiced": ("sound ready, {seconds} s; first command out", "声音就绪，{seconds} 秒；开始下发"),
+    "v_done": ("every outcome known", "结果全部明确"),
+    "v_stage": (
+        "{state}: first after {first}, last after {last}",
+        "{state}：最早 {first}，最晚 {last}",
+    ),
+    "v_stopped_by": ("stopped by {who}", "由 {who} 停止"),
+    "v_total": ("all", "合计"),
+    "v_counts": ("Terminals", "终端"),
+    "v_latency": ("Time since the first command", "自首条命令起的时间"),
+    "v_first": ("first", "最早"),
+    "v_median": ("median", "中位"),
+    "v_last": ("last", "最晚"),
+    "v_not_reached": ("Not played: {count}", "未播完：{count} 台"),
+    "v_more": (
+        "… and {count} more: fenghuo broadcast show {broadcast} --json",
+        "…… 还有 {count} 台：fenghuo broadcast show {broadcast} --json",
+    ),
+    "v_silent_villages": ("Targeted villages without a terminal: {names}", "没有终端的应播村：{names}"),
+    "v_all_played": ("All {count} terminals played.", "{count} 台终端全部播完。"),
+    "v_not_all": (
+        "{missing} of {targeted} terminals have not played.",
+        "{targeted} 台终端中 {missing} 台未播完。",
+    ),
+    "v_held": (
+        "WAITING FOR YOU: {id} {headline} (fenghuo alert show {id})",
+        "待审：{id} {headline}（fenghuo alert show {id}）",
+    ),
+    # --- the desk
+    "st_county": ("county", "县"),
+    "st_mode": ("mode", "模式"),
+    "mode_actual": ("actual", "实战"),
+    "mode_drill": ("drill: no actual warning can sound", "演习：不能播实警"),
+    "mode_sandbox": ("sandbox: simulated terminals only", "沙盒：只有模拟终端"),
+    "st_operator": ("you are", "你是"),
+    "st_broker": ("broker", "消息代理"),
+    "st_there": ("there", "正常"),
+    "st_not_there": ("NOT THERE: nothing can be sent", "断开：无法下发"),
+    "st_voice": ("voice", "语音"),
+    "st_approved": ("approved", "已认可"),
+    "st_unapproved": ("not approved", "未认可"),
+    "st_terminals": ("terminals", "终端"),
+    "st_counts": (
+        "{terminals}, {enrolled} enrolled, {online} online",
+        "{terminals} 台，已入网 {enrolled}，在线 {online}",
+    ),
+    "st_held": ("held", "待审"),
+    "st_sending": ("sounding", "播发中"),
+    "st_feeds": ("feeds", "来源"),
+    "st_alarms": ("alarms", "告警"),
+    "st_version": ("version", "版本"),
+    # --- the doctor
+    "d_config": ("configuration", "配置"),
+    "d_python": ("Python", "Python"),
+    "d_packages": ("package names", "包名"),
+    "d_voice": ("voice", "语音"),
+    "d_mosquitto": ("mosquitto", "mosquitto"),
+    "d_files": ("open files", "打开文件数"),
+    "d_clock": ("clock", "时钟"),
+    "d_disk": ("disk", "磁盘"),
+    "d_keys": ("keys", "密钥"),
+    "d_controller": ("controller", "服务"),
+    "dt_python": ("{version}; 3.11 or 3.12 is needed", "{version}；需要 3.11 或 3.12"),
+    "dt_package": (
+        "{top} belongs also to {name}; install Fenghuo into an environment of its own",
+        "{top} 也属于 {name}；请把烽火装进单独的环境",
+    ),
+    "dt_packages_free": ("{names} are ours alone", "{names} 只属于烽火"),
+    "dt_voice": ("model {digest}…, {names}", "模型 {digest}…，{names}"),
+    "dt_no_mosquitto": ("the broker is not on this machine", "本机没有安装"),
+    "dt_files": ("{limit}", "{limit}"),
+    "dt_files_few": ("{limit}; {wanted} for 10,000 terminals", "{limit}；一万台终端要 {wanted}"),
+    "dt_files_mend": ("LimitNOFILE={wanted} in the systemd unit", "systemd 单元里 LimitNOFILE={wanted}"),
+    "dt_clock": ("synchronised", "已同步"),
+    "dt_clock_off": ("not synchronised", "未同步"),
+    "dt_clock_unknown": ("cannot be judged here (no systemd)", "无法判断（没有 systemd）"),
+    "dt_clock_mend": ("see that chrony or ntpd runs", "请确认 chrony 或 ntpd 在运行"),
+    "dt_disk": ("{free} GiB free at {folder}", "{folder} 剩余 {free} GiB"),
+    "dt_disk_mend": ("make room: {wanted} GiB at least", "腾出空间：至少 {wanted} GiB"),
+    "dt_keys_mend": ("fenghuo keys create -c FILE", "fenghuo keys create -c FILE"),
+    "dt_ready": ("ready at {address}", "就绪：{address}"),
+}
