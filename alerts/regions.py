@@ -195,6 +195,15 @@ class County:
             in_mca = mca.name if mca else self._meaning(digits, "mca")
             in_nbs = nbs.name if nbs else self._meaning(digits, "nbs")
             found = mca or nbs
+            former = self._meaning(digits, "former")
+            if found is not None and former and former not in (found.name, *found.old_names):
+                # A source that does not name its list may still use the older one: another valley.
+                return Unresolved(
+                    Reason.AMBIGUOUS,
+                    f"{digits} is {found.name} today but was {former} in the older list, and the source does "
+                    "not say which it uses; confirm by name, or declare the feed's list",
+                    (found.name, former),
+                )
             if found is not None and (in_mca == in_nbs or not (in_mca and in_nbs)):
                 return self._of_township(found, digits)
             if in_mca and in_nbs and found is not None:

@@ -36,7 +36,8 @@ from controller.clock import WireClock, moment, mono_ms, wall_ms
 from controller.desk import Desk, decode_plan
 from controller.dispatch import Dispatcher, Signers
 from controller.intake import Intake
-from controller.keys import CountyKeys, load, throw_away
+from controller.keys import CountyKeys, load
+from controller.keys import sandbox as sandbox_keys
 from controller.metrics import Metrics
 from controller.register import Register
 from controller.store import Store, Unknown
@@ -281,9 +282,14 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
             if isinstance(settings, schema.FolderFeed):
                 settings.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         pack = load_county(config.county)
-        keys = throw_away() if sandbox else load(config.keys_dir, _roles(config))
+        keys = (
+            sandbox_keys(config.state_dir / "sandbox-keys")
+            if sandbox
+            else load(config.keys_dir, _roles(config))
+        )
         store = await Store.open(config.state_dir / "fenghuo.db")
         stack.push_async_callback(store.close)
+        await _same_class(store, config, sandbox)
         endpoint = await _broker(config, stack)
         api = stack.enter_context(_listen(config.listen.api))
         village = stack.enter_context(_listen(config.listen.terminals))
@@ -360,6 +366,18 @@ def _alone(path: Path) -> Iterator[None]:
         except OSError:
             raise StartError(f"another controller is running on {path.parent}; stop it first") from None
         yield
+
+
+async def _same_class(store: Store, config: Config, sandbox: bool) -> None:
+    """A drill's database never becomes a county's, nor a county's a drill's."""
+    mine = "sandbox" if sandbox else "county"
+    found = await store.meta("class")
+    if found is None:
+        await store.set_meta("class", mine)
+    elif found != mine:
+        raise StartError(
+            f"the state in {config.state_dir} is a {found}'s; a {mine} needs a state_dir of its own"
+        )
 
 
 def _roles(config: Config) -> tuple[KeyRole, ...]:

@@ -36,18 +36,18 @@ class CountyKeys:
 
 
 def throw_away(sandbox: bool = True) -> CountyKeys:
-    """Fresh keys that live only in this process."""
+    """Fresh keys in memory; of the sandbox's class unless told otherwise."""
     signers = {
         role: new_signer(role, secrets.token_bytes(SIGNER_ENTROPY), sandbox=sandbox) for role in KeyRole
     }
     return CountyKeys(signers, secrets.token_bytes(32))
 
 
-def create(folder: Path) -> CountyKeys:
+def create(folder: Path, *, sandbox: bool = False) -> CountyKeys:
     """Makes every key file. Raises KeysError when one is already there: keys are never overwritten."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _private(folder, 0o700)
-    keys = throw_away(sandbox=False)
+    keys = throw_away(sandbox)
     for name in (*(_name(role) for role in KeyRole), SECRET_FILE):
         if (folder / name).exists():
             raise KeysError(f"{folder / name} is already there; keys are never overwritten")
@@ -55,6 +55,12 @@ def create(folder: Path) -> CountyKeys:
         _write(folder / _name(role), f"{signer.key_id} {signer.private_bytes.hex()}\n".encode())
     _write(folder / SECRET_FILE, keys.secret.hex().encode() + b"\n")
     return keys
+
+
+def sandbox(folder: Path) -> CountyKeys:
+    """A sandbox's keys: made at its first start, kept for its restarts, and believed by no real terminal.
+    Raises KeysError."""
+    return load(folder, KeyRole) if (folder / SECRET_FILE).exists() else create(folder, sandbox=True)
 
 
 def load(folder: Path, roles: Iterable[KeyRole]) -> CountyKeys:

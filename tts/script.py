@@ -1,6 +1,6 @@
 """What is said: an alert's facts and reviewed templates → short sentences, the action first.
 
-Pure. Order (GB/T practice of village loudspeakers, and what listeners keep, `lessons-from-the-field.md`):
+Pure. Order (the project's own choice):
 attention, danger and place, the one thing to do (within ten seconds), who says so and when, what is
 expected, until when, what else to do, and the danger and the action once more.
 """

@@ -74,7 +74,7 @@ def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
         w("f_reach"): w("reach", villages=plan["villages"], terminals=plan["terminals"]),
         w("f_silent"): "、".join(plan["silent_villages"]),
         w("f_text"): plan["text"],
-        w("f_spoken"): plan["spoken"] if plan["spoken"] != plan["text"] else "",
+        w("f_spoken"): plan.get("spoken") if plan.get("spoken") != plan["text"] else None,
         w("f_play"): w("play", repeats=plan["repeats"], volume=plan["volume"]),
         w("f_expires"): say.clock(plan["expires"]),
         w("f_why"): "\n".join(plan["why"]),

@@ -120,6 +120,7 @@ def status(call: Call) -> Code:
             w("st_mode"): mode,
             w("st_operator"): found["operator"],
             w("st_broker"): w("st_there") if found["broker"] else w("st_not_there"),
+            w("st_terminals_url"): found["terminals_url"],
             w("st_voice"): f"{found['voice']} · "
             + w("st_approved" if found["voice_approved"] else "st_unapproved"),
             w("st_terminals"): w("st_counts", **{k: found[k] for k in ("terminals", "enrolled", "online")}),

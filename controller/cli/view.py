@@ -207,14 +207,15 @@ def _part_of(missing: Mapping[str, Any]) -> str:
 
 def _bar(row: Mapping[str, Any], missing: Mapping[str, int]) -> Text:
     """Cells in proportion to terminals; whoever is there at all gets at least a cell."""
+    counts = {state: missing.get(state, 0) for state, _, _ in _PARTS} | {"played": row["played"]}
+    counts["silent"] = row["targeted"] - sum(counts.values())
+    cells = {
+        state: max(1, _BAR * count // row["targeted"]) if count > 0 else 0 for state, count in counts.items()
+    }
+    cells[max(counts, key=lambda state: counts[state])] += _BAR - sum(cells.values())
     bar = Text()
-    room = _BAR
-    for state, style, mark in _PARTS:
-        count = row["played"] if state == "played" else missing.get(state, 0)
-        cells = min(room, max(1, round(_BAR * count / row["targeted"]))) if count else 0
-        bar.append(mark * cells, style=style)
-        room -= cells
-    bar.append("·" * room, style="dim")
+    for state, style, mark in (*_PARTS, ("silent", "dim", "·")):
+        bar.append(mark * cells[state], style=style)
     return bar
 
 

@@ -632,6 +632,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{terminals}, {enrolled} enrolled, {online} online",
         "{terminals} 台，已入网 {enrolled}，在线 {online}",
     ),
+    "st_terminals_url": ("enrolment and audio", "入网与取音频"),
     "st_held": ("held", "待审"),
     "st_sending": ("sounding", "播发中"),
     "st_feeds": ("feeds", "来源"),

@@ -42,7 +42,7 @@ def plan(kind: str = "test", *problems: str) -> dict[str, Any]:
         terminals=27,
         silent_villages=["大川镇石门村"],
         text="现在播报暴雨预警。",
-        spoken="现在播报暴雨预警",
+        spoken=None if problems else "现在播报暴雨预警",
         expires=AT,
         repeats=3,
         volume=100,
@@ -125,6 +125,7 @@ def broadcast(
         waiting=waiting,
         seconds=12.5,
         repeats=3,
+        clip="c" * 64,
     ).model_dump(mode="json")
 
 

@@ -71,10 +71,14 @@ def test_a_unit_that_only_the_other_list_knows_makes_a_code_ambiguous() -> None:
     assert villages(county.resolve(RegionCode(MCA, "623023209"))) == {"v7"}
 
 
-def test_former_meanings_are_told() -> None:
+def test_a_code_that_meant_another_township_in_an_older_list_is_not_guessed() -> None:
     found = resolve("623023211")
-    assert isinstance(found, Resolved)
-    assert "武坪乡" in found.note
+    assert reason(found) is Reason.AMBIGUOUS
+    assert isinstance(found, Unresolved)
+    assert found.suggestions == ("八楞乡", "武坪乡")
+    declared = resolve("623023211", MCA)
+    assert isinstance(declared, Resolved)
+    assert "武坪乡" in declared.note
     gone = resolve("623023202")
     assert isinstance(gone, Unresolved)
     assert "大峪乡" in gone.text

@@ -1,0 +1,73 @@
+"""`python crash.py POINT serve …`: the real program, which kills itself (SIGKILL) at one chosen point.
+
+Nothing in the product knows of this. `POINT` is ``Class.method:before`` or ``:after`` of one of the places
+below; ``never`` runs it unharmed. The voice is switched off, so that every message is the generic clip and
+the test does not wait for a synthesiser.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from controller import intake
+from controller.desk import Desk
+from controller.dispatch import Dispatcher
+from controller.store import Store
+from controller.voicing import Voicing
+from tts.renderer import Renderer
+from tts.voice import VoiceError, VoiceFailure
+
+PLACES: dict[str, tuple[type, str]] = {
+    "Store.journal": (Store, "journal"),
+    "Store.open_document": (Store, "open_document"),
+    "Store.take": (Store, "take"),
+    "Voicing.voice": (Voicing, "voice"),
+    "Store.set_broadcast": (Store, "set_broadcast"),
+    "Store.commit_command": (Store, "commit_command"),
+    "Dispatcher.publish": (Dispatcher, "_publish_surely"),
+    "Store.mark_published": (Store, "mark_published"),
+    "Dispatcher.keep": (Dispatcher, "_keep"),
+    "Dispatcher.done": (Dispatcher, "_done"),
+    "Desk.cancel": (Desk, "_settle"),
+}
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(place: str, when: str) -> None:
+    owner, name = PLACES[place]
+    real: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+    @functools.wraps(real)
+    async def armed(*args: Any, **kwargs: Any) -> Any:
+        if place == "Dispatcher.keep" and not args[1]:
+            return await real(*args, **kwargs)  # a hello, not yet a report
+        if when == "before":
+            die()
+        result = await real(*args, **kwargs)
+        die()
+        return result
+
+    setattr(owner, name, armed)
+
+
+async def mute(self: Renderer, *args: Any, **kwargs: Any) -> Any:
+    raise VoiceError(VoiceFailure.CRASHED, "switched off for this test")
+
+
+if __name__ == "__main__":
+    point = sys.argv.pop(1)
+    Renderer.render = Renderer.warm = mute  # type: ignore[method-assign, assignment]
+    assert intake.MOST_READINGS == 2
+    if point != "never":
+        arm(*point.rsplit(":", 1))  # type: ignore[arg-type]
+    from controller.cli import main
+
+    sys.exit(main())

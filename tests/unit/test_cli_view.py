@@ -1,0 +1,94 @@
+"""The pictures of a broadcast, as the CLI and the demo show them."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from controller.cli import view
+from support import fake_desk as fake
+
+
+def drawn(renderable):
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def missing(state, reason="", township="城关镇"):
+    row = fake.broadcast()["not_reached"][0]
+    return {**row, "state": state, "reason": reason, "township": township}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "mark"),
+    [
+        ("accepted", "", "░"),
+        ("ready", "", "▒"),
+        ("playing", "", "▓"),
+        ("interrupted", "", "▓"),
+        ("failed", "fetch", "×"),
+        ("refused", "bad-signature", "×"),
+        ("cancelled", "stopped", "×"),
+        ("expired", "expired", "×"),
+        ("expired", "unreached", "·"),
+        ("sent", "", "·"),
+        ("pending", "", "·"),
+    ],
+)
+def test_a_townships_bar_shows_each_terminal_once_in_the_state_it_is_in(state, reason, mark):
+    summary = fake.broadcast(played=2)
+    summary["not_reached"] = [missing(state, reason)]
+    line = next(x for x in drawn(view.render_live(summary, "en")).splitlines() if x.startswith("城关镇"))
+    assert (line.count("█"), line.count(mark)) == (20, 10)
+    assert line.rstrip().endswith("2/3")
+
+
+def test_one_failed_terminal_among_thousands_is_still_seen():
+    summary = fake.broadcast()
+    row = {**summary["total"], "targeted": 5000, "played": 4999, "name": "城关镇", "key": "w01"}
+    summary |= {"townships": [row], "total": row, "not_reached": [missing("failed", "fetch")]}
+    line = next(x for x in drawn(view.render_live(summary, "en")).splitlines() if x.startswith("城关镇"))
+    assert (line.count("█"), line.count("×")) == (29, 1)
+
+
+def test_a_long_list_of_the_missing_is_cut_and_says_where_the_rest_is():
+    summary = fake.broadcast()
+    summary["not_reached"] = [{**missing("sent"), "terminal": f"t-{n}"} for n in range(view.MOST_ROWS + 5)]
+    said = drawn(view.render_summary(summary, "en"))
+    assert "and 5 more: fenghuo broadcast show B1 --json" in said
+
+
+@pytest.mark.parametrize(("lang", "shown"), [("en", "stopped by 李四"), ("zh", "由 李四 停止")])
+def test_a_stopped_broadcast_says_by_whom(lang, shown):
+    assert shown in drawn(view.render_summary(fake.broadcast(state="stopped"), lang))
+
+
+def test_nothing_from_outside_is_read_as_markup_or_steers():
+    summary = {**fake.broadcast(), "headline": "[red]\x1b[2J暴雨"}
+    said = drawn(view.render_summary(summary, "zh"))
+    assert "[red]" in said
+    assert "\x1b" not in said
+
+
+def test_a_live_picture_rings_shows_what_waits_and_leaves_no_trace():
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=60, color_system=None)
+    with view.Watch(console, "en") as watch:
+        watch.event("summary", fake.broadcast(played=0, state="sending", waiting=3))
+        watch.event("held", [{"id": "A9", "headline": "泥石流红色预警"}])
+        watch.event("held", [{"id": "A9", "headline": "泥石流红色预警"}])
+    said = console.file.getvalue()
+    assert said.count("\x07") == 1  # not with every event
+    assert "WAITING FOR YOU: A9 泥石流红色预警" in said
+    assert "城关镇" in said
+
+
+def test_without_a_terminal_a_line_is_said_only_when_the_counts_change(monkeypatch):
+    monkeypatch.setattr(view, "LINE_EVERY_S", 0.0)
+    console = Console(file=io.StringIO(), width=120)
+    with view.Watch(console, "en") as watch:
+        for played in (0, 0, 1, 1, 2):
+            watch.event("summary", fake.broadcast(played=played, state="sending", waiting=1))
+    lines = console.file.getvalue().splitlines()
+    assert ["played 0" in lines[0], "played 1" in lines[1], "played 2" in lines[2]] == [True] * 3
+    assert len(lines) == 3
