@@ -304,7 +304,7 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
             sandbox=sandbox,
         )
         await register.load()
-        voicing = Voicing(config.voice, config.state_dir, pack.readings, metrics)
+        voicing = Voicing(config.voice, config.state_dir, pack.readings, metrics, prepare=not sandbox)
         stack.push_async_callback(voicing.close)
         if config.mode is Mode.ACTUAL and not sandbox and not voicing.approved:
             raise StartError(

@@ -65,12 +65,14 @@ _WORDS: Final = {
         "start": "controller, embedded broker and voice are starting",
         "fleet": "{ready} simulated terminals are enrolled, connected and on time ({seconds:.1f} s)",
         "drop": "a warning comes: {name} is put into the watched folder",
-        "planned": "taken in, released by the county's table: {alert}, {broadcast} ({seconds:.2f} s)",
+        "planned": "taken in, released by the county's table: {alert}: {broadcasts} ({seconds:.2f} s)",
         "said": "What is said:",
         "left": "The audio, the report and the log are in {folder}",
         "good": "Every terminal ended exactly as its scenario says, the {faulty} faulty ones included.",
         "bad": "NOT as the scenario says:",
-        "sound": "file → first sound {first:.2f} s, last of {count} {last:.2f} s (voice included)",
+        "lead": "lead: what, where, what to do",
+        "whole": "the whole message",
+        "sound": "{part}: file → first sound {first:.2f} s, last of {count} {last:.2f} s (voice included)",
     },
     "zh": {
         "title": "烽火演示：舟曲县，19个乡镇、212个村，每村一台模拟终端",
@@ -78,12 +80,14 @@ _WORDS: Final = {
         "start": "正在启动控制器、内置消息服务器和语音",
         "fleet": "{ready}台模拟终端已注册、连接并校时（{seconds:.1f}秒）",
         "drop": "收到一条预警：{name} 放入监视文件夹",
-        "planned": "已接收并按发布表自动放行：预警 {alert}，广播 {broadcast}（{seconds:.2f}秒）",
+        "planned": "已接收并按发布表自动放行：预警 {alert}：{broadcasts}（{seconds:.2f}秒）",
         "said": "播出内容：",
         "left": "音频、报告和日志在 {folder}",
         "good": "每台终端的结果都与情景完全一致，包括{faulty}台故障终端。",
         "bad": "与情景不一致：",
-        "sound": "文件 → 首台发声 {first:.2f}秒，{count}台中最后一台 {last:.2f}秒（含语音合成）",
+        "lead": "先导：什么、哪里、怎么办",
+        "whole": "完整内容",
+        "sound": "{part}：文件 → 首台发声 {first:.2f}秒，{count}台中最后一台 {last:.2f}秒（含语音合成）",
     },
 }
 
@@ -107,11 +111,13 @@ def run_demo(out: Path, speed: float, keep: bool, lang: str, document: str = "ca
     """0 only if every terminal ended as its scenario says; 1 otherwise."""
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
-    handler = logging.FileHandler(out / "demo.log", encoding="utf-8")
+    handler = logging.FileHandler(out / "demo.log", mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+    for chatty in ("httpx2", "httpcore2", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return asyncio.run(_demo(Options(out.resolve(), speed, keep, lang, document), console))
     except DemoError as error:
@@ -147,15 +153,15 @@ async def _demo(options: Options, console: Console) -> int:
                     console.print("· " + words["fleet"].format(ready=count, seconds=seconds))
                     client = Client(parse_address(url), token)
                     work = asyncio.to_thread(_warn_and_watch, client, home / "inbox", options, words, console)
-                    summary, dropped = await _first(running, work)
-                    clip = await app.voicing.audio(summary["clip"])
+                    parts, dropped = await _first(running, work)
+                    clips = [await app.voicing.audio(part["clip"]) for part in parts]
             finally:
                 running.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await running
         if options.keep:
             shutil.copytree(home / "state", options.out / "state", dirs_exist_ok=True)
-    return _conclude(summary, dropped, clip, options, words, console)
+    return _conclude(parts, dropped, clips, options, words, console)
 
 
 async def _first(running: asyncio.Task[None], work: Any) -> Any:
@@ -223,8 +229,8 @@ async def _fleet(url: str, token: str, home: Path, options: Options) -> AsyncIte
 
 def _warn_and_watch(
     client: Client, inbox: Path, options: Options, words: dict[str, str], console: Console
-) -> tuple[dict[str, Any], int]:
-    """Puts the warning into the folder and follows its broadcast to the end, over the operators' API."""
+) -> tuple[list[dict[str, Any]], int]:
+    """Puts the warning into the folder and follows its broadcasts to the end, over the operators' API."""
     name = _DOCUMENTS[options.document]
     console.print("· " + words["drop"].format(name=name))
     dropped = wall_ms()
@@ -237,16 +243,20 @@ def _warn_and_watch(
         if time.monotonic() > deadline:
             raise DemoError(f"the warning did not become a broadcast: {alerts or 'nothing was taken in'}")
         time.sleep(0.02)
-    alert, broadcast = alerts[0]["id"], alerts[0]["broadcasts"][0]
+    alert = alerts[0]["id"]
+    parts = [client.get(f"/v1/broadcasts/{broadcast}") for broadcast in alerts[0]["broadcasts"]]
+    parts.sort(key=lambda part: part["part"] == "whole")
     seconds = (wall_ms() - dropped) / 1000
-    console.print("· " + words["planned"].format(alert=alert, broadcast=broadcast, seconds=seconds))
+    names = " + ".join(f"{part['id']} ({words[part['part']]})" for part in parts)
+    console.print("· " + words["planned"].format(alert=alert, broadcasts=names, seconds=seconds))
     detail = client.get(f"/v1/alerts/{alert}")
     console.print(Panel(detail["plan"]["text"], title=words["said"], title_align="left"))
-    with Watch(console, options.lang) as watch:
-        for event, data in client.events(f"/v1/broadcasts/{broadcast}/watch"):
-            watch.event(event, data)
-    summary = client.get(f"/v1/broadcasts/{broadcast}")
-    return summary, dropped
+    for part in parts:
+        console.rule(f"{part['id']} · {words[part['part']]}")
+        with Watch(console, options.lang) as watch:
+            for event, data in client.events(f"/v1/broadcasts/{part['id']}/watch"):
+                watch.event(event, data)
+    return [client.get(f"/v1/broadcasts/{part['id']}") for part in parts], dropped
 
 
 def _drop(target: Path) -> None:
@@ -264,26 +274,32 @@ def _drop(target: Path) -> None:
 
 
 def _conclude(
-    summary: dict[str, Any],
+    parts: list[dict[str, Any]],
     dropped: int,
-    clip: bytes,
+    clips: list[bytes],
     options: Options,
     words: dict[str, str],
     console: Console,
 ) -> int:
-    console.print(render_summary(summary, options.lang))
-    playing = summary["latency"].get("playing")
-    voiced = summary["voiced"]
-    if playing and voiced:
-        published = datetime.fromisoformat(voiced).timestamp() * 1000
-        first, last = (published - dropped + playing["first_ms"], published - dropped + playing["last_ms"])
-        console.print(
-            words["sound"].format(first=first / 1000, last=last / 1000, count=summary["total"]["playing"])
-        )
     scenario = scenarios.load("demo", warning=_DOCUMENTS[options.document])
-    deviations = scenarios.check(summary, scenario)
-    (options.out / "warning.mp3").write_bytes(clip)
-    report = {"summary": summary, "scenario": scenario.name, "deviations": deviations, "speed": options.speed}
+    console.print(render_summary(parts[-1], options.lang))
+    for part, clip in zip(parts, clips, strict=True):
+        playing = part["latency"].get("playing")
+        if playing and part["voiced"]:
+            voiced = datetime.fromisoformat(part["voiced"]).timestamp() - dropped / 1000
+            first, last = voiced + playing["first_ms"] / 1000, voiced + playing["last_ms"] / 1000
+            name = words[part["part"]]
+            console.print(
+                words["sound"].format(part=name, first=first, last=last, count=part["total"]["playing"])
+            )
+        (options.out / f"warning-{part['part']}.mp3").write_bytes(clip)
+    deviations = scenarios.check(parts[-1], scenario)
+    report = {
+        "scenario": scenario.name,
+        "deviations": deviations,
+        "speed": options.speed,
+        "broadcasts": parts,
+    }
     (options.out / "report.json").write_text(
         json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8"
     )
@@ -292,8 +308,7 @@ def _conclude(
         for line in deviations:
             console.print(f"  {line}")
     else:
-        console.print(
-            f"[bold green]{words['good'].format(faulty=len(set(scenario.faults) & scenario.targeted))}[/]"
-        )
+        faulty = len(set(scenario.faults) & scenario.targeted)
+        console.print(f"[bold green]{words['good'].format(faulty=faulty)}[/]")
     console.print(words["left"].format(folder=os.path.relpath(options.out)))
     return 1 if deviations else 0

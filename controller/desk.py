@@ -47,7 +47,7 @@ from controller.store.records import (
 )
 from controller.voicing import Voicing
 from terminals import delivery
-from terminals.broadcast import Kind
+from terminals.broadcast import Kind, Part
 from tts.script import ScriptRequest
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Judged:
 class Released:
     alert: str
     broadcast: str
+    """The whole message; a lead may sound before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ class Desk:
             reason = f"not for {self._county.name}: {'; '.join(judged.elsewhere)}"
             row = self._row(alert, judged, feed, AlertState.CLOSED, reason)
             entry = Entry(f"feed:{feed}", "alert.elsewhere", row.id, reason)
-            await self._store.take(row, None, entry, row.created, document=document)
+            await self._store.take(row, (), entry, row.created, document=document)
             return Closed(row.id, reason)
         doubts = [*doubts, decision.doubt] if decision.doubt else list(doubts)
         event = await self._ids(decision.withdraws)
@@ -183,7 +184,7 @@ class Desk:
             case Continuation() if not decision.doubt:
                 row = self._row(alert, judged, feed, AlertState.RELEASED, decision.reason)
                 entry = Entry(f"feed:{feed}", "alert.continued", row.id, decision.reason)
-                await self._store.take(row, None, entry, row.created, document=document, supersedes=event)
+                await self._store.take(row, (), entry, row.created, document=document, supersedes=event)
                 await self._tell()
                 return Closed(row.id, f"not aired again: {decision.reason}")
             case Continuation():
@@ -199,7 +200,7 @@ class Desk:
         row = self._row(alert, judged, feed, state, decision.reason)
         entry = Entry(f"feed:{feed}", f"alert.{type(decision).__name__.lower()}", row.id, decision.reason)
         gone = event if trusted and not decision.doubt else ()
-        await self._store.take(row, None, entry, row.created, document=document, supersedes=gone)
+        await self._store.take(row, (), entry, row.created, document=document, supersedes=gone)
         return Closed(row.id, decision.reason)
 
     async def _take_warning(
@@ -219,15 +220,15 @@ class Desk:
         row = self._row(
             alert, replace(judged, plan=plan), feed, AlertState.RELEASED if auto else AlertState.HELD, reason
         )
-        broadcast = self._broadcast(row, plan) if auto else None
+        broadcasts = await self._broadcasts(row, plan) if auto else ()
         entry = Entry(f"feed:{feed}", f"alert.{row.state}", row.id, reason)
         superseded = event if auto else ()
-        await self._store.take(row, broadcast, entry, row.created, document=document, supersedes=superseded)
+        await self._store.take(row, broadcasts, entry, row.created, document=document, supersedes=superseded)
         await self._tell()
-        if broadcast is None:
+        if not broadcasts:
             return Held(row.id, reason)
-        await self._begin(broadcast)
-        return Released(row.id, broadcast.broadcast.id)
+        await self._begin(broadcasts)
+        return Released(row.id, broadcasts[-1].broadcast.id)
 
     async def _take_cancel(
         self,
@@ -245,7 +246,7 @@ class Desk:
         state = AlertState.RELEASED if isinstance(release, Auto) else AlertState.HELD
         row = self._row(alert, judged, feed, state, release.text)
         entry = Entry(f"feed:{feed}", f"cancel.{state}", row.id, release.text)
-        await self._store.take(row, None, entry, row.created, document=document)
+        await self._store.take(row, (), entry, row.created, document=document)
         await self._tell()
         if state is AlertState.HELD:
             return Held(row.id, release.text)
@@ -280,11 +281,11 @@ class Desk:
         decision = New("sent by an operator", alert.event_key)
         judged = Judged(decision, frozenset(plan.villages), plan)
         row = self._row(alert, judged, f"operator:{operator}", AlertState.RELEASED, "")
-        broadcast = self._broadcast(row, plan)
-        await self._store.take(row, broadcast, Entry(operator, f"{kind}.send", row.id, plan.headline), now)
+        broadcasts = await self._broadcasts(row, plan)
+        await self._store.take(row, broadcasts, Entry(operator, f"{kind}.send", row.id, plan.headline), now)
         await self._tell()
-        await self._begin(broadcast)
-        return Released(row.id, broadcast.broadcast.id)
+        await self._begin(broadcasts)
+        return Released(row.id, broadcasts[-1].broadcast.id)
 
     async def approve(self, alert: str, operator: str) -> Released | Cancelled | Refused:
         """Releases what is held. Raises Unknown."""
@@ -294,7 +295,7 @@ class Desk:
             return Refused((f"{alert} is {row.state}" + (f" by {row.decided_by}" if row.decided_by else ""),))
         if row.msg_type == MsgType.CANCEL:
             event = await self._event_of(row)
-            if not await self._decide(row, AlertState.RELEASED, "approved", None, operator, "alert.approve"):
+            if not await self._decide(row, AlertState.RELEASED, "approved", (), operator, "alert.approve"):
                 return Refused((f"{alert} was decided by somebody else",))
             return await self._cancel(event, operator, "核准解除")
         plan = decode_plan(row)
@@ -307,21 +308,21 @@ class Desk:
             return Refused(plan.problems or ("nobody would hear it",))
         event = await self._event_of(row)
         plan = replace(plan, replaces=tuple(await self._active(event)))
-        broadcast = self._broadcast(row, plan)
+        broadcasts = await self._broadcasts(row, plan)
         done = await self._decide(
-            row, AlertState.RELEASED, "approved", broadcast, operator, "alert.approve", supersedes=event
+            row, AlertState.RELEASED, "approved", broadcasts, operator, "alert.approve", supersedes=event
         )
         if not done:
             return Refused((f"{alert} was decided by somebody else",))
-        await self._begin(broadcast)
-        return Released(alert, broadcast.broadcast.id)
+        await self._begin(broadcasts)
+        return Released(alert, broadcasts[-1].broadcast.id)
 
     async def reject(self, alert: str, operator: str, reason: str) -> Refused | None:
         """Ends a hold without a sound. None when done. Raises Unknown."""
         row = await self._store.alert(alert)
         if row.state is not AlertState.HELD:
             return Refused((f"{alert} is {row.state}",))
-        if not await self._decide(row, AlertState.REJECTED, reason, None, operator, "alert.reject"):
+        if not await self._decide(row, AlertState.REJECTED, reason, (), operator, "alert.reject"):
             return Refused((f"{alert} was decided by somebody else",))
         return None
 
@@ -354,20 +355,23 @@ class Desk:
         for cancel in await self._store.alerts(state=AlertState.RELEASED):
             if cancel.msg_type == MsgType.CANCEL:  # released, but was it carried out?
                 await self._cancel(await self._event_of(cancel), cancel.source, cancel.reason)
+        waiting: list[BroadcastRow] = []
         for row in await self._store.broadcasts(limit=1_000):
             if row.state is BroadcastState.VOICING:
                 log.info("%s was being voiced when the controller ended; voicing it again", row.broadcast.id)
-                await self._begin(row)
+                waiting.insert(0, row)  # listed newest first; a lead goes before its whole
             elif row.done is None or row.broadcast.expires_ms > now:
                 await self._dispatcher.resume(row)
+        await self._begin(sorted(waiting, key=lambda row: (row.created, row.broadcast.part is Part.WHOLE)))
 
-    async def _begin(self, broadcast: BroadcastRow) -> None:
-        self._metrics.broadcasts.labels(broadcast.broadcast.kind).inc()
-        await self._to_voice.put(broadcast)
+    async def _begin(self, broadcasts: Sequence[BroadcastRow]) -> None:
+        for row in broadcasts:
+            self._metrics.broadcasts.labels(row.broadcast.kind).inc()
+            await self._to_voice.put(row)
 
     async def _voice_and_send(self, row: BroadcastRow) -> None:
         script = decode_script(row.script)
-        variants = await self._voicing.voice(script)
+        variants = await self._voicing.voice(script, row.broadcast.part)
         plan = replace(row.broadcast, variants=variants)
         if script.stage == "cancel":
             plan = replace(plan, terminals=await self._heard_by_now(plan.replaces, plan.terminals))
@@ -417,19 +421,18 @@ class Desk:
                     stopped.append(b.broadcast.id)
             await self._settle(ids)
             heard = await self._heard_by_now(ids, ())
-            all_clear = None
+            all_clear: list[BroadcastRow] = []
             if heard:
                 now = moment(wall_ms())
                 plan = plan_all_clear(
                     decode_plan(row), heard, now=now, issuer=self._config.issuer, replaces=ids, reason=reason
                 )
-                all_clear = self._broadcast(row, plan)
+                all_clear = [self._broadcast(row, plan)]
             if not await self._decide(row, AlertState.CANCELLED, reason, all_clear, who, "alert.cancel"):
                 continue
             done.append(alert)
-            if all_clear is not None:
-                clear.append(all_clear.broadcast.id)
-                await self._begin(all_clear)
+            clear += [b.broadcast.id for b in all_clear]
+            await self._begin(all_clear)
         return Cancelled(tuple(done), tuple(stopped), tuple(clear))
 
     async def _settle(self, broadcasts: Sequence[str]) -> None:
@@ -463,7 +466,7 @@ class Desk:
         row: AlertRow,
         state: AlertState,
         reason: str,
-        broadcast: BroadcastRow | None,
+        broadcasts: Sequence[BroadcastRow],
         who: str,
         what: str,
         supersedes: Sequence[str] = (),
@@ -472,7 +475,7 @@ class Desk:
             row.id,
             state,
             reason,
-            broadcast,
+            broadcasts,
             Entry(who, what, row.id, reason),
             wall_ms(),
             supersedes=supersedes,
@@ -522,6 +525,14 @@ class Desk:
             settings=self._config.broadcast,
             issuer=self._config.issuer,
         )
+
+    async def _broadcasts(self, alert: AlertRow, plan: Plan) -> list[BroadcastRow]:
+        """The whole; before it, where its sound must still be made and people must act, a lead."""
+        whole = self._broadcast(alert, plan)
+        if plan.kind is Kind.TEST or await self._voicing.known(plan.script):
+            return [whole]
+        lead = self._broadcast(alert, replace(plan, repeats=1))
+        return [replace(lead, broadcast=replace(lead.broadcast, part=Part.LEAD)), whole]
 
     def _broadcast(self, alert: AlertRow, plan: Plan) -> BroadcastRow:
         now = wall_ms()

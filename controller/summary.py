@@ -65,6 +65,8 @@ class Summary:
     id: str
     alert: str
     kind: str
+    part: str
+    """``whole``, or ``lead``: what, where and what to do, heard before the whole."""
     state: str
     headline: str
     created: datetime
@@ -129,6 +131,7 @@ def summarise(
         id=row.broadcast.id,
         alert=row.broadcast.alert_id,
         kind=row.broadcast.kind,
+        part=row.broadcast.part,
         state=row.state,
         headline=headline,
         created=moment(row.created),

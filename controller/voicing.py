@@ -16,7 +16,7 @@ from config.counties import Reading
 from config.schema import Voice
 from controller.metrics import Metrics
 from controller.store import Unknown
-from terminals.broadcast import Variant
+from terminals.broadcast import Part, Variant
 from tts import floor, templates
 from tts.library import ClipRecord, Library, cache_key
 from tts.renderer import Renderer
@@ -25,8 +25,10 @@ from tts.voice import VoiceError, signal_for
 
 log = logging.getLogger(__name__)
 
-# A message of 60 s takes about 15 s on two busy cores; what is slower is hanging, and people wait.
-DEADLINE_S: Final = 40.0
+# A whole message of 60 s takes 10 to 50 s on two cores, as busy as they are; nobody waits for it in silence,
+# because its lead of 10 to 13 s was heard before it, or the generic clip when even that took too long.
+WHOLE_DEADLINE_S: Final = 120.0
+LEAD_DEADLINE_S: Final = 20.0
 # Hazards whose fixed sentences are spoken into memory at the start: nine in ten of a county's warnings
 # (`feeds.md` §2.2), and those that kill.
 PREPARED: Final = ("rainstorm", "flash_flood", "debris_flow", "thunderstorm_gale")
@@ -37,8 +39,12 @@ class VoicingError(Exception):
 
 
 class Voicing:
-    def __init__(self, voice: Voice, state_dir: Path, readings: Iterable[Reading], metrics: Metrics) -> None:
-        """Raises tts.floor.FloorError when a generic clip is missing: without it nothing may start."""
+    def __init__(
+        self, voice: Voice, state_dir: Path, readings: Iterable[Reading], metrics: Metrics, *, prepare: bool
+    ) -> None:
+        """`prepare`: speak the templates' fixed sentences beforehand, kept on disk; minutes at the first
+        start. Raises tts.floor.FloorError when a generic clip is missing: without it nothing may start."""
+        self._prepared = PREPARED if prepare else ()
         self.name: str = voice.name
         self.approved = voice.approved_by is not None
         """Whether somebody of the county has listened to this voice and answers for it."""
@@ -56,7 +62,9 @@ class Voicing:
         """Loads the voice before it is needed; then nothing, until cancelled."""
         try:
             await self._renderer.warm(
-                self._templates.fixed_sentences(PREPARED), voice=self.name, speed=self._speed
+                self._templates.fixed_sentences(self._prepared) if self._prepared else (),
+                voice=self.name,
+                speed=self._speed,
             )
             log.info("voice %s is ready", self.name)
         except VoiceError as error:
@@ -74,19 +82,18 @@ class Voicing:
         except ScriptError as error:
             raise VoicingError(str(error)) from error
 
-    async def clip(self, request: ScriptRequest) -> ClipRecord:
+    async def known(self, request: ScriptRequest) -> bool:
+        """Whether the whole clip of these words is in the library: then no lead is needed."""
+        return (
+            await asyncio.to_thread(self._library.get, self._key(self.script(request), request)) is not None
+        )
+
+    async def clip(self, request: ScriptRequest, part: Part = Part.WHOLE) -> ClipRecord:
         """The clip of these words, from the library or spoken now. Raises VoicingError."""
         script = self.script(request)
-        signal = signal_for(request.kind, request.colour, request.stage)
-        key = cache_key(
-            script.sentences,
-            voice=self.name,
-            speed=self._speed,
-            signal=signal,
-            template=script.template,
-            version=script.version,
-            readings=self._readings,
-        )
+        if part is Part.LEAD:
+            script = script.brief()
+        key = self._key(script, request)
         known = await asyncio.to_thread(self._library.get, key)
         if known is not None:
             return known
@@ -99,7 +106,7 @@ class Voicing:
                 stage=request.stage,
                 voice=self.name,
                 speed=self._speed,
-                deadline_s=DEADLINE_S,
+                deadline_s=LEAD_DEADLINE_S if part is Part.LEAD else WHOLE_DEADLINE_S,
             )
         except VoiceError as error:
             raise VoicingError(str(error)) from error
@@ -120,15 +127,26 @@ class Voicing:
         await asyncio.to_thread(self._library.add, key, made.mp3, record)
         return record
 
-    async def voice(self, request: ScriptRequest) -> tuple[Variant, ...]:
+    async def voice(self, request: ScriptRequest, part: Part) -> tuple[Variant, ...]:
         """What terminals will be offered; never fails, because silence is not an answer."""
         try:
-            record = await self.clip(request)
+            record = await self.clip(request, part)
         except VoicingError as error:
             self._metrics.voice_failures.inc()
             log.error("%s; sending the generic clip instead", error)
             _, record = floor.generic(request.kind)
         return (Variant(record.language, record.codec, record.sha256, record.size, record.seconds),)
+
+    def _key(self, script: Script, request: ScriptRequest) -> str:
+        return cache_key(
+            script.sentences,
+            voice=self.name,
+            speed=self._speed,
+            signal=signal_for(request.kind, request.colour, request.stage),
+            template=script.template,
+            version=script.version,
+            readings=self._readings,
+        )
 
     def path(self, sha256: str) -> Path:
         """The file of a clip. Raises Unknown."""

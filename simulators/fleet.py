@@ -441,7 +441,7 @@ class _Terminal:
                     self.disk = self.durable.to_bytes()
             elif type(effect) is Sound:
                 self.sound = effect
-                self.playing = self.fleet.timers.at(effect.at_mono, self._start)
+                self.playing = None
             elif type(effect) is Silence:
                 self.fleet.timers.cancel(self.playing)
                 self.sound = self.playing = None
@@ -451,6 +451,11 @@ class _Terminal:
                 self._subscribe(effect.groups)
             elif type(effect) is Alarm:
                 self.fleet.alarm(self, effect.text)
+        if self.sound is not None and self.playing is None:
+            if self.sound.at_mono <= self.fleet.timers.now():
+                self._start()
+                return
+            self.playing = self.fleet.timers.at(self.sound.at_mono, self._start)
         self._wake_later()
 
     def _send(self, payload: bytes) -> None:
@@ -504,7 +509,8 @@ class _Terminal:
         now = fleet.timers.now()
         self.playing = None
         if now >= sound.until_mono:
-            self.sound = None  # Core expires it at its own deadline
+            self.sound = None
+            self._wake_later()  # Core lets it expire at its own deadline
             return
         fleet.counts.started += 1
         seconds = sound.clip.seconds * sound.repeats / fleet.options.speed

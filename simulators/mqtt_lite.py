@@ -64,14 +64,8 @@ class Will:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
-    topic: str
-    payload: bytes
-    qos: int
-    packet_id: int
-    """0 at QoS 0."""
-    retain: bool
+Message = tuple[str, bytes, int, bool]
+"""Topic, payload, packet number (0: QoS 0, else QoS 1), retain. No class: one is made per message."""
 
 
 def connect_packet(client_id: str, *, keepalive: int, username: str | None, will: Will | None) -> bytes:
@@ -99,14 +93,17 @@ def unsubscribe_packet(packet_id: int, topics: Iterable[str]) -> bytes:
     return _packet(0xA2, packet_id.to_bytes(2, "big") + b"\x00" + b"".join(map(_text, topics)))
 
 
-def publish_packet(message: Publish) -> bytes:
-    """3.3; never a duplicate, no properties."""
-    head = 0x30 | message.qos << 1 | message.retain
-    number = message.packet_id.to_bytes(2, "big") if message.qos else b""
-    return _packet(head, _text(message.topic) + number + b"\x00" + message.payload)
+def publish_packet(topic: str, payload: bytes, number: int, retain: bool) -> bytes:
+    """3.3, of a `Message`; never a duplicate, no properties."""
+    name = topic.encode()
+    size = len(name) + len(payload) + (5 if number else 3)
+    head = (b"\x33" if retain else b"\x32") if number else (b"\x31" if retain else b"\x30")
+    length = bytes((size,)) if size < 0x80 else _varint(size)
+    middle = number.to_bytes(2, "big") + b"\x00" if number else b"\x00"
+    return b"".join((head, length, len(name).to_bytes(2, "big"), name, middle, payload))
 
 
-def read_publish(flags: int, data: bytes, at: int, end: int) -> Publish:
+def read_publish(flags: int, data: bytes, at: int, end: int) -> Message:
     """The PUBLISH whose variable header begins at `at` and which ends at `end`. Raises MalformedPacket."""
     qos = flags >> 1 & 3
     if qos > 1:
@@ -131,7 +128,7 @@ def read_publish(flags: int, data: bytes, at: int, end: int) -> Publish:
             raise MalformedPacket("properties longer than their packet")
     else:
         payload += 1
-    return Publish(topic, data[payload:end], qos, number, bool(flags & 1))
+    return topic, data[payload:end], number, bool(flags & 1)
 
 
 def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
@@ -276,11 +273,11 @@ class Connection(asyncio.Protocol):
         if not self._open or self._paused:
             return False
         if qos == 0:
-            self._write(publish_packet(Publish(topic, payload, 0, 0, retain)))
+            self._write(publish_packet(topic, payload, 0, retain))
             return True
         number = self._number()
         if number:
-            self._write(publish_packet(Publish(topic, payload, 1, number, retain)))
+            self._write(publish_packet(topic, payload, number, retain))
             return True
         if self._waiting is None:
             self._waiting = deque()
@@ -390,17 +387,17 @@ class Connection(asyncio.Protocol):
                 raise MalformedPacket(f"packet {head:#04x} before it let us in")
             self._connack(data, at, end)
         elif kind == _PUBLISH:
-            message = read_publish(head & 15, data, at, end)
+            topic, payload, number, _ = read_publish(head & 15, data, at, end)
             assert self._owner is not None
-            self._owner.mqtt_message(message.topic, message.payload)
-            if message.packet_id and self._open:
-                self._write(b"\x40\x02" + message.packet_id.to_bytes(2, "big"))
+            self._owner.mqtt_message(topic, payload)
+            if number and self._open:
+                self._write(b"\x40\x02" + number.to_bytes(2, "big"))
         elif head == _PUBACK << 4:
             self._acknowledged(data, at, end)
             # A refused report (e.g. 0x97) is a lost one, as on any way: it is asked for again.
             while self._waiting and (number := self._number()):
                 topic, payload, retain = self._waiting.popleft()
-                self._write(publish_packet(Publish(topic, payload, 1, number, retain)))
+                self._write(publish_packet(topic, payload, number, retain))
         elif head in (_SUBACK << 4, _UNSUBACK << 4):
             self._acknowledged(data, at, end)
             length, codes = read_varint(data, at + 2, end)

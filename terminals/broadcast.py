@@ -17,6 +17,14 @@ class Kind(StrEnum):
     TEST = "test"
 
 
+class Part(StrEnum):
+    """A warning whose voice is still being made goes out in two parts (docs/decisions/0009)."""
+
+    WHOLE = "whole"
+    LEAD = "lead"
+    """What, where and what to do, once, at once; the whole follows and queues behind it."""
+
+
 class Lane(IntEnum):
     """Fast names clips that terminals hold (earthquake, dam break, tsunami); lower goes first."""
 
@@ -80,3 +88,4 @@ class Broadcast:
     """Wire time (Unix ms) after which no terminal may start it."""
     replaces: tuple[str, ...] = ()
     """Broadcasts of the same event that this one supersedes at the terminal, without a gap."""
+    part: Part = Part.WHOLE

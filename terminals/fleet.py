@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from alerts.regions import County
-
 from terminals.model import Terminal
 
 EVERYONE: Final = "all"

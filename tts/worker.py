@@ -103,7 +103,7 @@ class Worker:
             case "warm":
                 return {"model_sha256": self._model(stages).model_sha256, "stages": stages}, b""
             case "prepare":
-                self._speak(head, stages)
+                self._speak(head, stages, keep=True)
                 return {"stages": stages}, b""
             case "speak":
                 sound, spoken, _ = self._speak(head, stages)
@@ -139,7 +139,9 @@ class Worker:
             stages["load"] = time.perf_counter() - start
         return self._kokoro
 
-    def _speak(self, head: dict[str, Any], stages: dict[str, float]) -> tuple[Sound, list[str], str]:
+    def _speak(
+        self, head: dict[str, Any], stages: dict[str, float], *, keep: bool = False
+    ) -> tuple[Sound, list[str], str]:
         kokoro = self._model(stages)
         from tts.audio import RATE, join
 
@@ -150,7 +152,9 @@ class Worker:
         start = time.perf_counter()
         sounds, spoken = [], []
         for sentence in head["sentences"]:
-            sound, words = kokoro.speak(sentence, voice=head["voice"], speed=head["speed"], readings=readings)
+            sound, words = kokoro.speak(
+                sentence, voice=head["voice"], speed=head["speed"], readings=readings, keep=keep
+            )
             sounds.append(sound)
             spoken.append(words)
         if not sounds:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import urlsplit
 
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
@@ -48,6 +47,8 @@ def parse_address(text: str) -> Address:
     in clear."""
     if text.startswith("unix:") and len(text) > len("unix:"):
         return Address(text.removeprefix("unix:"), "http://fenghuo")
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(text)
         port = parts.port

@@ -14,31 +14,26 @@ from typer.core import TyperCommand, TyperGroup
 from controller.cli import words
 from controller.cli.words import w
 
-_TOKENS: Final = re.compile(
-    r"[\u2e80-\uffef…—][，。；：、）」］！？]*|[^\s\u2e80-\uffef…—]+[，。；：、）」］！？]*|\s+"
-)
-# What typer says by itself.
-_ZH: Final = tuple(
-    (re.compile(pattern), chinese)
-    for pattern, chinese in (
-        (r"^Show this message and exit\.", "显示本帮助。"),
-        (r"^Install completion for the current shell\.", "为当前 shell 安装命令补全。"),
-        (r"^Show completion for the current shell.*", "显示当前 shell 的补全脚本，可复制或修改。"),
-        (r"\[required\]$", "［必填］"),
-        (r"\[default: (.*?)\]$", r"［默认：\1］"),
-        (r"\[([0-9<=x>]+)\]$", r"［\1］"),
-        (r"No such option: (\S+)", r"没有这个选项：\1"),
-        (r"\(Possible options: (.*)\)", r"（是不是：\1）"),
-        (r"No such command ('[^']*')", r"没有这个命令：\1"),
-        (r"Did you mean (.*)\?", r"是不是 \1？"),
-        (r"Missing (?:argument|option|parameter) ('.*')\.", r"缺少 \1。"),
-        (r"Choose from:\s*", "可选："),
-        (r"Missing command\.", "缺少命令。"),
-        (r"Got unexpected extra arguments? \((.*)\)", r"多余的参数：\1"),
-        (r"Option ('[^']*') requires an argument\.", r"选项 \1 后面要有内容。"),
-        (r"Invalid value for (.*?): ", r"\1 的值不对："),
-        (r"(?:File|Path) ('.*') does not exist\.?", r"没有这个文件：\1"),
-    )
+_TOKENS: Final = r"[\u2e80-\uffef…—][，。；：、）」］！？]*|[^\s\u2e80-\uffef…—]+[，。；：、）」］！？]*|\s+"
+# What typer says by itself. Compiled when it is needed: help is there at once.
+_ZH: Final = (
+    (r"^Show this message and exit\.", "显示本帮助。"),
+    (r"^Install completion for the current shell\.", "为当前 shell 安装命令补全。"),
+    (r"^Show completion for the current shell.*", "显示当前 shell 的补全脚本，可复制或修改。"),
+    (r"\[required\]$", "［必填］"),
+    (r"\[default: (.*?)\]$", r"［默认：\1］"),
+    (r"\[([0-9<=x>]+)\]$", r"［\1］"),
+    (r"No such option: (\S+)", r"没有这个选项：\1"),
+    (r"\(Possible options: (.*)\)", r"（是不是：\1）"),
+    (r"No such command ('[^']*')", r"没有这个命令：\1"),
+    (r"Did you mean (.*)\?", r"是不是 \1？"),
+    (r"Missing (?:argument|option|parameter) ('.*')\.", r"缺少 \1。"),
+    (r"Choose from:\s*", "可选："),
+    (r"Missing command\.", "缺少命令。"),
+    (r"Got unexpected extra arguments? \((.*)\)", r"多余的参数：\1"),
+    (r"Option ('[^']*') requires an argument\.", r"选项 \1 后面要有内容。"),
+    (r"Invalid value for (.*?): ", r"\1 的值不对："),
+    (r"(?:File|Path) ('.*') does not exist\.?", r"没有这个文件：\1"),
 )
 
 
@@ -46,7 +41,7 @@ def translated(text: str) -> str:
     """Words of typer's own in the operator's language."""
     if words.lang() == "zh":
         for pattern, chinese in _ZH:
-            text = pattern.sub(chinese, text)
+            text = re.sub(pattern, chinese, text)
     return text
 
 
@@ -58,7 +53,7 @@ def width(text: str) -> int:
 def wrap(text: str, columns: int) -> list[str]:
     """Lines of at most `columns`; Chinese may break between any two characters."""
     lines = [""]
-    for token in _TOKENS.findall(text):
+    for token in re.findall(_TOKENS, text):
         if lines[-1] and width(lines[-1]) + width(token.rstrip()) > columns:
             lines[-1] = lines[-1].rstrip()
             lines.append("")
@@ -114,15 +109,15 @@ class Group(TyperGroup):
 class App(Typer):
     """Typer with this look."""
 
-    def __init__(self, help: str, **settings: Any) -> None:  # noqa: A002 - typer's word
+    def __init__(self, help: str, cls: type[Group] = Group) -> None:  # noqa: A002 - typer's word
         super().__init__(
-            cls=Group,
+            cls=cls,
             help=help,
             epilog=w("exit_codes"),
             no_args_is_help=True,
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
-            **settings,
+            add_completion=cls is not Group,
         )
 
     def verb(self, name: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: A002

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json as js
-import os
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -12,31 +12,52 @@ import typer
 from typer import Option
 
 from controller.cli import say, words
-from controller.cli.broadcasts import broadcast
-from controller.cli.call import Call, ConfigFile, FindConfig, Json, TokenFile, Url, asks_the_controller
-from controller.cli.help import App, translated
+from controller.cli.call import Call, ConfigFile, FindConfig, Json, Url, asks_the_controller
+from controller.cli.help import App, Group, translated
 from controller.cli.outcome import Code, Failure, ReaderGone
-from controller.cli.setup import config, keys, operator
-from controller.cli.terminals import terminal
-from controller.cli.warn import alert, exercise, test
 from controller.cli.words import w
 
 NAME: Final = "fenghuo"
 
-app = App(w("h_fenghuo"))
-simulate = App(w("h_simulate"))
-for _name, _group in (
-    ("alert", alert),
-    ("exercise", exercise),
-    ("test", test),
-    ("broadcast", broadcast),
-    ("terminal", terminal),
-    ("simulate", simulate),
-    ("config", config),
-    ("keys", keys),
-    ("operator", operator),
-):
-    app.add_typer(_group, name=_name)
+# In the order of the help: what is needed at night comes first. A group is a module and its name there.
+GROUPS: Final = {
+    "alert": "warn",
+    "exercise": "warn",
+    "test": "warn",
+    "broadcast": "broadcasts",
+    "terminal": "terminals",
+    "simulate": "terminals",
+    "config": "setup",
+    "keys": "setup",
+    "operator": "setup",
+}
+FIRST: Final = ("alert", "exercise", "test", "broadcast", "status", "terminal", "audit", "serve")
+
+
+class Root(Group):
+    """Builds a group when it is called for: the help of the whole needs only their names."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        own = dict(self.commands)
+        self.commands: dict[str, Any] = dict.fromkeys((*FIRST, *GROUPS)) | own
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in GROUPS and self.commands[cmd_name] is None:
+            module = import_module(f"controller.cli.{GROUPS[cmd_name]}")
+            self.commands[cmd_name] = typer.main.get_group(getattr(module, cmd_name))
+            self.commands[cmd_name].name = cmd_name
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, w(f"h_{name}")) for name in self.commands])
+
+
+app = App(w("h_fenghuo"), cls=Root)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -165,37 +186,10 @@ def doctor(config: FindConfig = None, url: Url = None, json: Json = False) -> Co
 @app.verb("demo", w("h_demo"))
 def demo(
     out: Annotated[Path, Option("--out", metavar="DIR", help=w("o_demo_out"))] = Path("demo-out"),
-    speed: Annotated[float, Option("--speed", min=1, max=100, help=w("o_speed"))] = 1.0,
+    speed: Annotated[float, Option("--speed", min=1, max=100, help=w("o_speed"))] = 20.0,
     keep: Annotated[bool, Option("--keep", help=w("o_keep"))] = False,
     document: Annotated[Literal["cap", "national"], Option("--document", help=w("o_document"))] = "cap",
 ) -> int:
     from controller.demo import run_demo
 
     return run_demo(out=out, speed=speed, keep=keep, lang=words.lang(), document=document)
-
-
-@simulate.verb("fleet", w("h_fleet"))
-def fleet(
-    terminals: Annotated[int, Option("--terminals", min=1, max=20_000, help=w("o_terminals"))],
-    county: Annotated[str, Option("--county", metavar="PACK", help=w("o_county"))] = "zhouqu",
-    speed: Annotated[float, Option("--speed", min=1, max=100, help=w("o_speed"))] = 1.0,
-    audio: Annotated[Literal["fetch", "shared"], Option("--audio", help=w("o_audio"))] = "fetch",
-    scenario: Annotated[str | None, Option("--scenario", metavar="NAME", help=w("o_scenario"))] = None,
-    url: Url = None,
-    config: FindConfig = None,
-    token_file: TokenFile = None,
-    json: Json = False,
-) -> Code:
-    from controller.cli import fleet as simulated
-    from controller.cli.client import find_address, find_token
-
-    return simulated.run(
-        find_address(url, config, os.environ),
-        find_token(token_file, os.environ),
-        county=county,
-        terminals=terminals,
-        speed=speed,
-        audio=audio,
-        scenario=scenario,
-        as_json=json,
-    )

@@ -59,11 +59,11 @@ def render() -> str:
 
 def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     """(full name, command) of every command that does something; the root stands for the global options."""
-    children = getattr(command, "commands", {})
+    children = command.list_commands(None) if hasattr(command, "list_commands") else []
     if not children or " " not in name:
         yield name, command
-    for word, child in children.items():
-        yield from leaves(child, f"{name} {word}")
+    for word in children:
+        yield from leaves(command.get_command(None, word), f"{name} {word}")
 
 
 def _cell(text: str) -> str:

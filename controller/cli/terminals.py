@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from typer import Argument, Option
 
 from controller.cli import say
-from controller.cli.call import Call, asks_the_controller
+from controller.cli.call import Call, FindConfig, Json, TokenFile, Url, asks_the_controller
+from controller.cli.client import find_address, find_token
 from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
@@ -22,6 +24,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _PLACE: Final = re.compile(r"terminals\.(\d+)\.?(.*)")
 
 terminal = App(w("h_terminal"))
+simulate = App(w("h_simulate"))
 
 
 @terminal.verb("list", w("h_terminal_list"))
@@ -198,3 +201,29 @@ def enrol(
             say.data(f"{name} {code}")
     say.talk(w("codes_once"))
     return Code.DONE
+
+
+@simulate.verb("fleet", w("h_fleet"))
+def fleet(
+    terminals: Annotated[int, Option("--terminals", min=1, max=20_000, help=w("o_terminals"))],
+    county: Annotated[str, Option("--county", metavar="PACK", help=w("o_county"))] = "zhouqu",
+    speed: Annotated[float, Option("--speed", min=1, max=100, help=w("o_speed"))] = 1.0,
+    audio: Annotated[Literal["fetch", "shared"], Option("--audio", help=w("o_audio"))] = "fetch",
+    scenario: Annotated[str | None, Option("--scenario", metavar="NAME", help=w("o_scenario"))] = None,
+    url: Url = None,
+    config: FindConfig = None,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> Code:
+    from controller.cli import fleet as simulated
+
+    return simulated.run(
+        find_address(url, config, os.environ),
+        find_token(token_file, os.environ),
+        county=county,
+        terminals=terminals,
+        speed=speed,
+        audio=audio,
+        scenario=scenario,
+        as_json=json,
+    )

@@ -54,7 +54,7 @@ def reason_words(row: Mapping[str, Any], lang: str) -> str:
         more = f"：{detail[1]}" if detail and detail[1] != reason else ""
         return f"{known}（{reason}{more}）"
     for pattern, chinese in _ABSENCE:
-        text = pattern.sub(chinese, text)
+        text = re.sub(pattern, chinese, text)
     return text
 
 
@@ -84,16 +84,13 @@ _REASONS: Final = {
     "amplifier": "功放没有响应",
     "storage": "存储故障",
 }
-_ABSENCE: Final = tuple(
-    (re.compile(pattern), chinese)
-    for pattern, chinese in (
-        (r"no report since (\S+), ", r"自 \1 起无回报，"),
-        (r"no report, ", "无回报，"),
-        (r"never seen", "从未上线"),
-        (r"last seen (\S+)", r"最后一次收到 \1"),
-        (r"not sent yet", "尚未下发"),
-        (r"(\w+) since (\S+), nothing after \S+", r"停在 \1（\2），此后无回报"),
-    )
+_ABSENCE: Final = (
+    (r"no report since (\S+), ", r"自 \1 起无回报，"),
+    (r"no report, ", "无回报，"),
+    (r"never seen", "从未上线"),
+    (r"last seen (\S+)", r"最后一次收到 \1"),
+    (r"not sent yet", "尚未下发"),
+    (r"(\w+) since (\S+), nothing after \S+", r"停在 \1（\2），此后无回报"),
 )
 
 TABLE: Final[dict[str, tuple[str, str]]] = {

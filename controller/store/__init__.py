@@ -135,19 +135,19 @@ class Store:
     async def take(
         self,
         alert: AlertRow,
-        broadcast: BroadcastRow | None,
+        broadcasts: Sequence[BroadcastRow],
         entry: Entry,
         now: int,
         *,
         document: int | None = None,
         supersedes: Sequence[str] = (),
     ) -> None:
-        """An alert and, when it is released at once, its broadcast with every delivery: all or nothing,
+        """An alert and, when it is released at once, its broadcasts with every delivery: all or nothing,
         before the first command. The alerts that it replaces are marked in the same transaction."""
 
         def write(c: sa.Connection) -> None:
             c.execute(t.alert.insert().values(**{name: getattr(alert, name) for name in _ALERT_COLUMNS}))
-            if broadcast is not None:
+            for broadcast in broadcasts:
                 _plan(c, broadcast)
             for old in supersedes:
                 _set_alert(c, old, AlertState.SUPERSEDED, f"by {alert.id}", entry.who, now)
@@ -162,7 +162,7 @@ class Store:
         alert: str,
         state: AlertState,
         reason: str,
-        broadcast: BroadcastRow | None,
+        broadcasts: Sequence[BroadcastRow],
         entry: Entry,
         now: int,
         *,
@@ -180,7 +180,7 @@ class Store:
             )
             if done.rowcount != 1:
                 return False
-            if broadcast is not None:
+            for broadcast in broadcasts:
                 _plan(c, broadcast)
             for old in supersedes:
                 _set_alert(c, old, AlertState.SUPERSEDED, f"by {alert}", entry.who, now)

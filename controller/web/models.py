@@ -177,6 +177,8 @@ class BroadcastOut(BaseModel):
     id: str
     alert: str
     kind: Kind
+    part: str
+    """``whole``, or ``lead``: what, where and what to do, heard before the whole."""
     state: str
     headline: str
     created: datetime
@@ -200,6 +202,7 @@ class BroadcastLine(BaseModel):
     id: str
     alert: str
     kind: Kind
+    part: str
     state: str
     created: datetime
     terminals: int

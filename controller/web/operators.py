@@ -285,6 +285,7 @@ def operators_api(app: App) -> FastAPI:
                 id=b.broadcast.id,
                 alert=b.broadcast.alert_id,
                 kind=b.broadcast.kind.value,
+                part=b.broadcast.part,
                 state=b.state,
                 created=moment(b.created),
                 terminals=len(b.broadcast.terminals),

@@ -18,7 +18,7 @@ from controller.store.records import AlertState, BroadcastState, Outcome
 from controller.web.models import Compose
 from support.county import BEIJING, LIMIT_S, County, a_county, cap
 from terminals import delivery
-from terminals.broadcast import Kind
+from terminals.broadcast import Kind, Part
 from terminals.delivery import State
 
 
@@ -205,6 +205,33 @@ async def test_what_a_feed_would_not_read_is_recorded_as_refused(county: County)
     taken = await county.give(b"", refused="9,000,000 bytes; the limit is 2,000,000")
     assert taken.outcome is Outcome.REFUSED
     assert FeedOutcome.REFUSED == "refused"
+
+
+async def test_while_the_voice_is_still_at_work_a_lead_says_what_and_where_and_what_to_do(
+    county: County,
+) -> None:
+    county.mouth.knows = False
+    taken = await county.give(cap())
+    assert taken.broadcast is not None
+    await county.ended(taken.broadcast)
+    whole, lead = await county.store.broadcasts()
+    if whole.broadcast.part is Part.LEAD:
+        whole, lead = lead, whole
+    assert (whole.broadcast.id, whole.broadcast.repeats) == (taken.broadcast, 3)
+    assert (lead.broadcast.part, lead.broadcast.repeats) == (Part.LEAD, 1)
+    await county.ended(lead.broadcast.id)
+    brief, full = county.mouth.said
+    assert len(brief.text) < len(full.text)
+    assert "大川镇" in brief.text
+    for terminal in county.in_township("大川镇"):
+        assert county.village.units[terminal].sounded == [lead.broadcast.id, whole.broadcast.id]
+
+
+async def test_a_test_of_the_loudspeakers_has_no_lead(county: County) -> None:
+    county.mouth.knows = False
+    alert = compose_alert(words(), Kind.TEST, county.register.county, county.config.issuer, moment(wall_ms()))
+    assert isinstance(await county.desk.send(alert, Kind.TEST, "李值班"), Released)
+    assert len(await county.store.broadcasts()) == 1
 
 
 # --- holding, approving, rejecting ----------------------------------------------------------------

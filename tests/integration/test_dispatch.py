@@ -39,7 +39,7 @@ class World:
     async def send(self, broadcast: str = "B1", terminals: tuple[str, ...] = (), **changes: object) -> Run:
         row = a_broadcast(broadcast, terminals or tuple(sorted(self.village.units)))
         row = replace(row, broadcast=replace(row.broadcast, **changes))  # type: ignore[arg-type]
-        await self.store.take(an_alert(f"A-{broadcast}"), row, ME, wall_ms())
+        await self.store.take(an_alert(f"A-{broadcast}"), [row], ME, wall_ms())
         return await self.dispatcher.start(replace(row, state=BroadcastState.SENDING))
 
     async def until(self, run: Run, done: Callable[[], bool]) -> None:

@@ -250,9 +250,14 @@ async def test_a_deaf_one_plays_when_the_command_has_been_repeated(controller: F
         assert fleet.counts.started == 1
 
 
-async def test_a_late_one_comes_after_the_fleet_is_ready(controller: FakeController) -> None:
-    async with running(controller, 2, faults={ME: Fault.LATE}) as fleet:
+async def test_a_late_one_is_not_waited_for(controller: FakeController) -> None:
+    settings = FaultSettings(late_s=3_600)
+    async with running(controller, 2, faults={ME: Fault.LATE}, fault_settings=settings) as fleet:
         assert fleet.counts.with_time == 1
+
+
+async def test_a_late_one_comes_and_plays(controller: FakeController) -> None:
+    async with running(controller, 2, faults={ME: Fault.LATE}) as fleet:
         async with asyncio.timeout(WAIT):
             while fleet.counts.with_time != 2:
                 await asyncio.sleep(0.01)

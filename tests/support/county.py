@@ -25,7 +25,7 @@ from controller.register import Register
 from controller.store import Store
 from controller.store.records import Entry
 from support.village import Village
-from terminals.broadcast import Kind, Variant
+from terminals.broadcast import Kind, Part, Variant
 from terminals.model import Terminal
 from terminals.seal import KeyRole
 from tts import templates
@@ -62,6 +62,8 @@ class Mouth:
 
     def __init__(self) -> None:
         self.said: list[Script] = []
+        self.knows = True
+        """Whether every clip is in its library already; else a lead goes first."""
         self.hold = asyncio.Event()
         self.hold.set()
         self._templates = templates.load("zh")
@@ -69,9 +71,13 @@ class Mouth:
     def script(self, request: ScriptRequest) -> Script:
         return compose(request, self._templates)
 
-    async def voice(self, request: ScriptRequest) -> tuple[Variant, ...]:
+    async def known(self, request: ScriptRequest) -> bool:
+        return self.knows
+
+    async def voice(self, request: ScriptRequest, part: Part) -> tuple[Variant, ...]:
         await self.hold.wait()
-        self.said.append(self.script(request))
+        script = self.script(request)
+        self.said.append(script.brief() if part is Part.LEAD else script)
         return (Variant("zh", "mp3", f"{len(self.said):064x}", 1000, 0.01),)
 
 

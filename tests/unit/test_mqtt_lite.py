@@ -14,7 +14,6 @@ from simulators.mqtt_lite import (
     MAX_WAITING,
     Connection,
     MalformedPacket,
-    Publish,
     Will,
     connect_packet,
     publish_packet,
@@ -94,7 +93,7 @@ class Bench:
 
 
 def incoming(topic: str, payload: bytes, number: int = 0, *, properties: bytes = b"") -> bytes:
-    whole = publish_packet(Publish(topic, b"", 1 if number else 0, number, False))
+    whole = publish_packet(topic, b"", number, False)
     _, start = read_varint(whole, 1, len(whole))
     body = whole[start:-1] + bytes((len(properties),)) + properties + payload
     return whole[:1] + mqtt_lite._varint(len(body)) + body
@@ -116,8 +115,8 @@ def test_every_length_survives_its_encoding(value: int) -> None:
     retain=st.booleans(),
 )
 def test_every_message_survives_its_encoding(topic: str, payload: bytes, number: int, retain: bool) -> None:
-    message = Publish(topic, payload, 1 if number else 0, number, retain)
-    data = publish_packet(message)
+    message = (topic, payload, number, retain)
+    data = publish_packet(*message)
     length, start = read_varint(data, 1, len(data))
     assert start + length == len(data)
     assert data[0] >> 4 == 3
@@ -134,7 +133,7 @@ def test_the_packets_are_those_of_the_standard() -> None:
     )
     assert subscribe_packet(7, ["a/b", "c"]) == b"\x82\x0d\x00\x07\x00\x00\x03a/b\x21\x00\x01c\x21"
     assert unsubscribe_packet(7, ["c"]) == b"\xa2\x06\x00\x07\x00\x00\x01c"
-    assert publish_packet(Publish("t", b"hi", 1, 9, True)) == b"\x33\x08\x00\x01t\x00\x09\x00hi"
+    assert publish_packet("t", b"hi", 9, True) == b"\x33\x08\x00\x01t\x00\x09\x00hi"
 
 
 def test_properties_are_read_by_their_sizes_and_odd_ones_refused() -> None:
@@ -198,14 +197,14 @@ def test_a_message_is_not_acknowledged_when_the_owner_raises() -> None:
 def test_own_messages_are_numbered_up_to_the_brokers_limit_and_wait_beyond_it() -> None:
     bench = Bench(let_in=b"\x20\x06\x00\x00\x03\x21\x00\x02")
     assert all(bench.link.publish("t", bytes((n,))) for n in range(4))
-    first = publish_packet(Publish("t", b"\x00", 1, 1, False))
-    second = publish_packet(Publish("t", b"\x01", 1, 2, False))
+    first = publish_packet("t", b"\x00", 1, False)
+    second = publish_packet("t", b"\x01", 2, False)
     assert bench.wire.taken() == first + second
     assert bench.link.unacknowledged == 4
     bench.link.data_received(b"\x40\x02\x00\x02")
-    assert bench.wire.taken() == publish_packet(Publish("t", b"\x02", 1, 2, False))
+    assert bench.wire.taken() == publish_packet("t", b"\x02", 2, False)
     bench.link.data_received(b"\x40\x03\x00\x01\x10" + b"\x40\x02\x00\x02")
-    assert bench.wire.taken() == publish_packet(Publish("t", b"\x03", 1, 1, False))
+    assert bench.wire.taken() == publish_packet("t", b"\x03", 1, False)
     bench.link.data_received(b"\x40\x02\x00\x01")
     assert bench.link.unacknowledged == 0
 
@@ -263,7 +262,7 @@ def test_a_goodbye_is_said_behind_what_was_written() -> None:
 
     bench.owner.mqtt_message = answer_and_go  # type: ignore[method-assign]
     bench.link.data_received(incoming("a", b"1") + incoming("a", b"2"))
-    assert bench.wire.sent == publish_packet(Publish("r", b"1", 0, 0, False)) + b"\xe0\x00"
+    assert bench.wire.sent == publish_packet("r", b"1", 0, False) + b"\xe0\x00"
     assert bench.lost() == ("closed", None)
 
 

@@ -95,19 +95,19 @@ async def test_opening_twice_keeps_what_is_there(tmp_path: Path) -> None:
 
 
 async def test_a_plan_and_all_its_deliveries_come_together_or_not_at_all(store: Store) -> None:
-    await store.take(an_alert(), a_broadcast(), ME, NOW)
+    await store.take(an_alert(), [a_broadcast()], ME, NOW)
     planned, facts = await store.deliveries("B1")
     assert (sorted(planned), facts) == (["t1", "t2"], [])
     with pytest.raises(sa.exc.IntegrityError):
         # The broadcast's id is taken: the new alert must not be there either.
-        await store.take(an_alert("A2"), a_broadcast("B1"), ME, NOW)
+        await store.take(an_alert("A2"), [a_broadcast("B1")], ME, NOW)
     with pytest.raises(Unknown):
         await store.alert("A2")
 
 
 async def test_a_broadcast_comes_back_as_it_was_stored(store: Store) -> None:
     row = a_broadcast()
-    await store.take(an_alert(), row, ME, NOW)
+    await store.take(an_alert(), [row], ME, NOW)
     assert await store.broadcast("B1") == row
     later = replace(row, state=BroadcastState.SENDING, sending=NOW + 5)
     await store.set_broadcast(later)
@@ -115,9 +115,9 @@ async def test_a_broadcast_comes_back_as_it_was_stored(store: Store) -> None:
 
 
 async def test_only_the_first_of_two_deciders_decides(store: Store) -> None:
-    await store.take(an_alert(state=AlertState.HELD), None, ME, NOW)
+    await store.take(an_alert(state=AlertState.HELD), (), ME, NOW)
     decide = [
-        await store.decide("A1", state, "", None, ME, NOW, expected=AlertState.HELD)
+        await store.decide("A1", state, "", (), ME, NOW, expected=AlertState.HELD)
         for state in (AlertState.REJECTED, AlertState.RELEASED)
     ]
     assert decide == [True, False]
@@ -144,7 +144,7 @@ async def test_counters_only_rise_and_are_durable_before_use(store: Store, tmp_p
 
 
 async def test_facts_are_kept_once_with_their_earliest_time_and_never_undone(store: Store) -> None:
-    await store.take(an_alert(), a_broadcast(), ME, NOW)
+    await store.take(an_alert(), [a_broadcast()], ME, NOW)
     played = FactRow("B1", "t1", (1, State.PLAYED, ""), (NOW + 9, ""))
     accepted = FactRow("B1", "t1", (1, State.ACCEPTED, ""), (NOW + 1, ""))
     await store.add_facts([played, accepted], (), NOW)
@@ -185,7 +185,7 @@ async def test_registering_again_keeps_the_enrolment(store: Store) -> None:
 
 
 async def test_every_deed_is_in_the_audit_log_with_its_doer(store: Store) -> None:
-    await store.take(an_alert(), None, Entry("李值班", "alert.send", "A1", "暴雨"), NOW)
+    await store.take(an_alert(), (), Entry("李值班", "alert.send", "A1", "暴雨"), NOW)
     [entry] = await store.audit(10)
     assert (entry.who, entry.what, entry.subject, entry.at) == ("李值班", "alert.send", "A1", NOW)
     assert await store.audit(10, "A2") == []

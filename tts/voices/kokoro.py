@@ -99,8 +99,6 @@ class Kokoro:
         model, self.model_sha256 = load_model()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
-        # The controller needs the core that spinning threads would burn (default-stack.md §4).
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         vocabulary = json.loads((resources.files(_MODEL) / "data" / "vocab.json").read_text("utf-8"))
         self._vocabulary: dict[str, int] = vocabulary["vocab"]
@@ -109,14 +107,22 @@ class Kokoro:
         self._styles: dict[str, NDArray[np.float32]] = {}
         self._reader = Reader()
         self._spoken: OrderedDict[tuple[str, str, float], Sound] = OrderedDict()
+        self._kept = cache_dir / "sentences"
+        self._kept.mkdir(exist_ok=True, mode=0o700)
         jieba.initialize()
 
     def speak(
-        self, sentence: str, *, voice: str, speed: float, readings: Mapping[str, tuple[str, ...]]
+        self,
+        sentence: str,
+        *,
+        voice: str,
+        speed: float,
+        readings: Mapping[str, tuple[str, ...]],
+        keep: bool = False,
     ) -> tuple[Sound, str]:
         """One sentence as written → (sound at `RATE`, padding trimmed; what was said, in words).
 
-        A sentence spoken before is answered from memory.
+        A sentence spoken before is answered from memory; with `keep` also after a restart, from the disk.
         Raises VoiceError: text (nothing to say), truncated (under 0.12 s per character), silent.
         """
         style = self._style(voice)
@@ -126,6 +132,10 @@ class Kokoro:
         if key in self._spoken:
             self._spoken.move_to_end(key)
             return self._spoken[key], words
+        file = self._file(key)
+        if (kept := _load_sentence(file)) is not None:
+            self._remember(key, kept)
+            return kept, words
         tokens = [self._vocabulary[c] for c in phonemes if c in self._vocabulary]
         characters = len(hanzi(spell_letters(words)))
         if not characters or not tokens:
@@ -140,10 +150,19 @@ class Kokoro:
             parts.append(trim(np.asarray(self._session.run(None, feed)[0], np.float32).ravel(), RATE))
         sound = np.concatenate(parts)
         check_speech(sound, RATE, characters, speed, sentence)
+        self._remember(key, sound)
+        if keep:
+            _keep_sentence(file, sound)
+        return sound, words
+
+    def _remember(self, key: tuple[str, str, float], sound: Sound) -> None:
         self._spoken[key] = sound
         while sum(kept.nbytes for kept in self._spoken.values()) > _REMEMBERED_BYTES:
             self._spoken.popitem(last=False)
-        return sound, words
+
+    def _file(self, key: tuple[str, str, float]) -> Path:
+        named = json.dumps([*key, self.model_sha256], ensure_ascii=False).encode()
+        return self._kept / f"{hashlib.sha256(named).hexdigest()}.pcm"
 
     def phonemes(self, words: str, readings: Mapping[str, tuple[str, ...]]) -> str:
         """Kokoro's phonemes of normalised text; names in `readings` exactly as given there."""
@@ -174,6 +193,25 @@ class Kokoro:
         if name not in self._styles:
             self._styles[name] = load_style(name)
         return self._styles[name]
+
+
+def _load_sentence(file: Path) -> Sound | None:
+    """16-bit samples behind their own sha256; None when absent, torn or changed."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, samples = data[:32], data[32:]
+    if not samples or len(samples) % 2 or hashlib.sha256(samples).digest() != digest:
+        return None
+    return np.frombuffer(samples, "<i2").astype(np.float32) / np.float32(32767)
+
+
+def _keep_sentence(file: Path, sound: Sound) -> None:
+    samples = (np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes()
+    aside = file.with_suffix(".part")
+    aside.write_bytes(hashlib.sha256(samples).digest() + samples)
+    aside.replace(file)
 
 
 def _make_private(folder: Path) -> None:
