@@ -40,7 +40,7 @@ from controller.keys import CountyKeys, load
 from controller.keys import sandbox as sandbox_keys
 from controller.metrics import Metrics
 from controller.register import Register
-from controller.store import Store, Unknown
+from controller.store import Store, StoreError, Unknown
 from controller.summary import Summary, summarise
 from controller.voicing import Voicing
 from simulators.broker import EmbeddedBroker
@@ -263,7 +263,10 @@ class App:
 
     async def _keep_time(self) -> None:
         while True:
-            await self.store.set_meta("signed_until", str(self.dispatcher.now()))
+            try:
+                await self.store.set_meta("signed_until", str(self.dispatcher.now()))
+            except StoreError as error:
+                self.alarm(str(error))
             await asyncio.sleep(CLOCK_EVERY_S)
 
 

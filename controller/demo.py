@@ -199,7 +199,8 @@ async def _fleet(url: str, token: str, home: Path, options: Options) -> AsyncIte
         str(options.speed),
         "--scenario",
         "demo",
-        stdin=asyncio.subprocess.DEVNULL,
+        "--until-stdin-ends",  # also when this process is killed
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=(options.out / "fleet.log").open("wb"),
         start_new_session=True,

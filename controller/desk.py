@@ -27,7 +27,7 @@ from alerts.lifecycle import (
     New,
     Update,
 )
-from alerts.model import Alert, MsgType
+from alerts.model import Alert, AlertError, MsgType, Scope
 from alerts.regions import County
 from config.schema import Config
 from controller.clock import moment, to_ms, wall_ms
@@ -261,23 +261,30 @@ class Desk:
     # --- operators -----------------------------------------------------------------------------
 
     def plan(self, alert: Alert, kind: Kind) -> Plan:
-        """What `send` would do, without doing it."""
-        return self._plan(alert, kind, "first", cut(alert.main.areas, self._county))
+        """What `send` would do, without doing it; `problems` are what it would refuse. Raises AlertError for
+        a message that says nothing to anybody."""
+        if not alert.infos:
+            raise AlertError(
+                "alert", "it has no info: nothing to say", "to end a warning: fenghuo alert cancel ID"
+            )
+        plan = self._plan(alert, kind, "first", cut(alert.main.areas, self._county))
+        now = moment(wall_ms())
+        problems = [*plan.problems, *_unfit(alert, kind)]
+        if plan.expires <= now:
+            problems.append(f"it expired at {plan.expires.isoformat()}")
+        if kind not in self._kinds:
+            problems.append(f"mode: {self._config.mode}: this controller holds no {kind} key")
+        return replace(plan, problems=tuple(problems))
 
     async def send(self, alert: Alert, kind: Kind, operator: str) -> Released | Refused:
         """An operator's own act is the release; what planning finds wrong is refused, not held."""
         now = wall_ms()
         plan = self.plan(alert, kind)
-        problems = list(plan.problems)
-        if plan.expires <= moment(now):
-            problems.append(f"it expired at {plan.expires.isoformat()}")
-        if kind not in self._kinds:
-            problems.append(f"mode: {self._config.mode}: this controller holds no {kind} key")
-        if problems:
+        if plan.problems:
             await self._store.note(
-                Entry(operator, f"{kind}.refused", alert.identifier, "; ".join(problems)), now
+                Entry(operator, f"{kind}.refused", alert.identifier, "; ".join(plan.problems)), now
             )
-            return Refused(tuple(problems))
+            return Refused(plan.problems)
         decision = New("sent by an operator", alert.event_key)
         judged = Judged(decision, frozenset(plan.villages), plan)
         row = self._row(alert, judged, f"operator:{operator}", AlertState.RELEASED, "")
@@ -352,17 +359,17 @@ class Desk:
 
     async def _resume(self) -> None:
         now = self._dispatcher.now()
-        for cancel in await self._store.alerts(state=AlertState.RELEASED):
-            if cancel.msg_type == MsgType.CANCEL:  # released, but was it carried out?
-                await self._cancel(await self._event_of(cancel), cancel.source, cancel.reason)
         waiting: list[BroadcastRow] = []
         for row in await self._store.broadcasts(limit=1_000):
             if row.state is BroadcastState.VOICING:
                 log.info("%s was being voiced when the controller ended; voicing it again", row.broadcast.id)
-                waiting.insert(0, row)  # listed newest first; a lead goes before its whole
+                waiting.append(row)
             elif row.done is None or row.broadcast.expires_ms > now:
                 await self._dispatcher.resume(row)
         await self._begin(sorted(waiting, key=lambda row: (row.created, row.broadcast.part is Part.WHOLE)))
+        for cancel in await self._store.alerts(state=AlertState.RELEASED):
+            if cancel.msg_type == MsgType.CANCEL:  # released, but was it carried out?
+                await self._cancel(await self._event_of(cancel), cancel.source, cancel.reason)
 
     async def _begin(self, broadcasts: Sequence[BroadcastRow]) -> None:
         for row in broadcasts:
@@ -592,6 +599,20 @@ _AS_KNOWN: Final = {
     AlertState.REJECTED: lifecycle.State.CLOSED,
     AlertState.CLOSED: lifecycle.State.CLOSED,
 }
+
+
+def _unfit(alert: Alert, kind: Kind) -> list[str]:
+    """Why an operator's document may not be sent as this kind. A real warning may be rehearsed; a test or an
+    exercise never becomes a real warning (lesson: cap-composer sent Exercise + Public)."""
+    found = []
+    fit = {"Actual"} if kind is Kind.ACTUAL else {"Actual", kind.value.capitalize()}
+    if alert.status.value not in fit:
+        found.append(f"its status is {alert.status}; that cannot be sent as {kind}")
+    if alert.scope is not Scope.PUBLIC:
+        found.append(f"its scope is {alert.scope}, not Public")
+    if alert.msg_type not in (MsgType.ALERT, MsgType.UPDATE):
+        found.append(f"a message of type {alert.msg_type} is no warning; to end one: fenghuo alert cancel ID")
+    return found
 
 
 def decode_plan(row: AlertRow) -> Plan:

@@ -509,8 +509,9 @@ class Dispatcher:
             if facts or seen:
                 await self._keep(facts, seen)
             for broadcast in touched:
-                self.runs[broadcast].touch()
-                await self._tell(self.runs[broadcast])
+                if (run := self.runs.get(broadcast)) is not None:  # not over meanwhile
+                    run.touch()
+                    await self._tell(run)
 
     async def _keep(self, facts: Sequence[FactRow], seen: Sequence[Seen]) -> None:
         """Until the disk takes them; meanwhile they are known in memory and terminals can be asked again."""
@@ -611,6 +612,10 @@ class Dispatcher:
             if terminal in run.settled:
                 continue
             run.tried[terminal] = replace(run.tried[terminal], sent=0, unanswered=0)
+            if run.tried[terminal].heard and not run.stopping:
+                # It has been away, and with it perhaps its last word: ask now, not when it should be done.
+                await self._send(terminal, self._signers.service.seal(wire.Query(run.id, now)), now + 30_000)
+                run.tried[terminal] = replace(run.tried[terminal], sent=now, unanswered=1)
             run.schedule(terminal, now)
             run.touch()
 

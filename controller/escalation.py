@@ -11,7 +11,7 @@ from typing import Final
 from controller.clock import wall_ms
 from controller.desk import Desk
 from controller.metrics import Metrics
-from controller.store import Store
+from controller.store import Store, StoreError
 from controller.store.records import AlertState
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 EVERY_MS: Final = 60_000
 # An SMS gateway that takes longer is hanging; the next minute tries again.
 HOOK_TIMEOUT_S: Final = 30.0
+STORE_PAUSE_S: Final = 10.0
 
 
 async def ring(
@@ -28,7 +29,12 @@ async def ring(
     rung: dict[str, int] = {}
     while True:
         now = wall_ms()
-        held = await store.alerts(state=AlertState.HELD)
+        try:
+            held = await store.alerts(state=AlertState.HELD)
+        except StoreError as error:
+            alarm(str(error))
+            await asyncio.sleep(STORE_PAUSE_S)
+            continue
         metrics.held.set(len(held))
         metrics.held_longest.set(max(((now - h.created) / 1000 for h in held), default=0))
         rung = {h.id: rung[h.id] for h in held if h.id in rung}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from alerts import hazards
 from config.schema import Action, Rule
 from controller.planning import Plan
 
@@ -34,6 +35,8 @@ def decide(plan: Plan, feed: str, doubts: Sequence[str], table: Sequence[Rule]) 
     problem or doubt holds, whatever the table says; that `auto` names only official and authenticated feeds
     was checked when the config was loaded."""
     reasons = [*plan.problems, *doubts]
+    if plan.hazard == hazards.UNKNOWN.key:
+        reasons.append("its hazard is not one we know, so neither is what people should do")
     rule = next((n for n, rule in enumerate(table) if rule.matches(feed, plan.hazard, plan.colour)), None)
     if rule is None:
         reasons.append("no release rule matches")

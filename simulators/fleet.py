@@ -23,6 +23,7 @@ import hashlib
 import heapq
 import json
 import logging
+import os
 import random as _random
 import resource
 import signal
@@ -1032,6 +1033,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--connect-at-once", type=int, default=40, help="1 to 100 (default: %(default)s)")
     parser.add_argument("--ca-file", type=Path, help="who signed the broker's certificate")
+    parser.add_argument(
+        "--until-stdin-ends", action="store_true", help="stop when whoever started this is gone"
+    )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
     log.setLevel(logging.INFO)
@@ -1050,7 +1054,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             terminals_url=given.terminals_url,
             ca_file=given.ca_file,
         )
-        report = asyncio.run(_until_signal(options))
+        report = asyncio.run(_until_signal(options, until_stdin_ends=given.until_stdin_ends))
     except FleetRefused as error:
         return _fail(error, 6)
     except ControllerAway as error:
@@ -1063,9 +1067,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _until_signal(options: FleetOptions) -> FleetReport:
+async def _until_signal(options: FleetOptions, *, until_stdin_ends: bool) -> FleetReport:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def parent_is_gone() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            loop.remove_reader(sys.stdin)
+            stop.set()
+
+    if until_stdin_ends:
+        loop.add_reader(sys.stdin, parent_is_gone)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 

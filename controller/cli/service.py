@@ -16,6 +16,7 @@ from controller.cli.setup import load_config
 
 if TYPE_CHECKING:
     from config.schema import Config
+    from controller.app import App
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ async def _serve(config: Config, sandbox: bool) -> Code:
                 app.county.name,
                 config.mode,
                 ", sandbox" if sandbox else "",
-                _api(config, app.api_port),
+                _api(config, app),
                 config.listen.terminals,
             )
             await app.run()
@@ -100,9 +101,11 @@ async def _serve(config: Config, sandbox: bool) -> Code:
     return Code.DONE
 
 
-def _api(config: Config, port: int) -> str:
+def _api(config: Config, app: App) -> str:
     """As `--url` takes it, with the port really listened at."""
     from config.schema import Tcp
 
     listen = config.listen.api
-    return f"http://{Tcp(host=listen.host, port=port)}" if isinstance(listen, Tcp) else str(listen)
+    if not isinstance(listen, Tcp):
+        return str(listen)  # a socket's path; there is no port to ask for
+    return f"http://{Tcp(host=listen.host, port=app.api_port)}"

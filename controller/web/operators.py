@@ -385,13 +385,16 @@ def operators_api(app: App) -> FastAPI:
     @api.post("/v1/terminals", tags=["terminals"])
     async def import_terminals(body: m.Import, who: Operator) -> dict[str, int]:
         """Register terminals, or change what is known of them. All rows or none."""
-        await app.register.add(
-            [
-                Terminal(t.id, t.name or t.id, app.one_village(t.village), t.lat, t.lon, tuple(t.languages))
-                for t in body.terminals
-            ],
-            who,
-        )
+        terminals = []
+        for n, row in enumerate(body.terminals):
+            try:
+                village = app.one_village(row.village)
+            except Unknown as error:
+                raise HTTPException(422, f"terminals.{n}: {error}") from error
+            terminals.append(
+                Terminal(row.id, row.name or row.id, village, row.lat, row.lon, tuple(row.languages))
+            )
+        await app.register.add(terminals, who)
         return {"registered": len(body.terminals)}
 
     @api.post("/v1/terminals/codes", tags=["terminals"])

@@ -11,12 +11,13 @@ import pytest
 
 from alerts import formats
 from alerts.feed import Outcome as FeedOutcome
+from alerts.model import CodeScheme
 from controller.clock import moment, wall_ms
 from controller.compose import ComposeError, compose_alert
 from controller.desk import Cancelled, Refused, Released
 from controller.store.records import AlertState, BroadcastState, Outcome
 from controller.web.models import Compose
-from support.county import BEIJING, LIMIT_S, County, a_county, cap
+from support.county import BEIJING, CONFIG, LIMIT_S, County, a_county, cap
 from terminals import delivery
 from terminals.broadcast import Kind, Part
 from terminals.delivery import State
@@ -389,6 +390,38 @@ async def test_an_unknown_hazard_is_refused_with_the_list(county: County) -> Non
         compose_alert(
             words(hazard="rain"), Kind.ACTUAL, county.register.county, county.config.issuer, moment(wall_ms())
         )
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "goes"),
+    [
+        ("Actual", Kind.ACTUAL, True),
+        ("Actual", Kind.EXERCISE, True),
+        ("Actual", Kind.TEST, True),
+        ("Exercise", Kind.ACTUAL, False),
+        ("Exercise", Kind.EXERCISE, True),
+        ("Exercise", Kind.TEST, False),
+        ("Test", Kind.ACTUAL, False),
+        ("Test", Kind.EXERCISE, False),
+        ("Test", Kind.TEST, True),
+        ("System", Kind.TEST, False),
+        ("Draft", Kind.ACTUAL, False),
+    ],
+)
+async def test_a_document_is_sent_only_as_what_it_says_it_is(
+    county: County, status: str, kind: Kind, goes: bool
+) -> None:
+    alert = formats.parse(cap(status=status), scheme=CodeScheme.MCA, now=moment(wall_ms()))
+    done = await county.desk.send(alert, kind, "李值班")
+    assert isinstance(done, Released) is goes
+
+
+async def test_a_warning_of_an_unknown_hazard_is_held_even_by_a_table_that_says_auto(tmp_path: Path) -> None:
+    config = CONFIG.replace("hazard: rainstorm, colour: [red, orange]", 'hazard: "*"')
+    async with a_county(tmp_path, config=config) as county:
+        taken = await county.give(cap(event="外星人入侵"))
+        assert taken.outcome is Outcome.HELD
+        assert "hazard" in taken.reason
 
 
 async def test_in_drill_mode_nothing_actual_can_be_sent(tmp_path: Path) -> None:

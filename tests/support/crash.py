@@ -2,11 +2,14 @@
 
 Nothing in the product knows of this. `POINT` is ``Class.method:before`` or ``:after`` of one of the places
 below; ``never`` runs it unharmed. The voice is switched off, so that every message is the generic clip and
-the test does not wait for a synthesiser.
+the test does not wait for a synthesiser; with ``speaking`` it runs unharmed and has a voice that says the
+words of the generic clip, at once, whatever it was asked to say.
 """
 
 from __future__ import annotations
 
+import asyncio
+import faulthandler
 import functools
 import os
 import signal
@@ -19,7 +22,9 @@ from controller.desk import Desk
 from controller.dispatch import Dispatcher
 from controller.store import Store
 from controller.voicing import Voicing
-from tts.renderer import Renderer
+from tts import floor
+from tts.renderer import Rendered, Renderer
+from tts.script import Script
 from tts.voice import VoiceError, VoiceFailure
 
 PLACES: dict[str, tuple[type, str]] = {
@@ -62,11 +67,32 @@ async def mute(self: Renderer, *args: Any, **kwargs: Any) -> Any:
     raise VoiceError(VoiceFailure.CRASHED, "switched off for this test")
 
 
+async def speak(self: Renderer, script: Script, *, kind: Any, **kwargs: Any) -> Rendered:
+    data, record = floor.generic(kind)
+    return Rendered(
+        data, record.seconds, record.lufs, record.dbtp, {}, "generic", "0" * 64, tuple(script.sentences)
+    )
+
+
+async def warm(self: Renderer, *args: Any, **kwargs: Any) -> None: ...
+
+
+def tell_where(_number: int, _frame: object) -> None:
+    """For a stop that hangs: every task's stack on stderr."""
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
+
+
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR2, all_threads=True)
+    signal.signal(signal.SIGUSR1, tell_where)
     point = sys.argv.pop(1)
-    Renderer.render = Renderer.warm = mute  # type: ignore[method-assign, assignment]
+    if point == "speaking":
+        Renderer.render, Renderer.warm = speak, warm  # type: ignore[method-assign, assignment]
+    else:
+        Renderer.render = Renderer.warm = mute  # type: ignore[method-assign, assignment]
     assert intake.MOST_READINGS == 2
-    if point != "never":
+    if point not in ("never", "speaking"):
         arm(*point.rsplit(":", 1))  # type: ignore[arg-type]
     from controller.cli import main
 

@@ -82,15 +82,18 @@ class Site:
         return {**os.environ, "FENGHUO_TOKEN": TOKEN, "FENGHUO_URL": self.url, "LC_ALL": "C.UTF-8"}
 
     @asynccontextmanager
-    async def serve(self, crash: str = "never") -> AsyncIterator[asyncio.subprocess.Process]:
-        """`fenghuo serve --sandbox` in a process of its own, ready to be asked; killed at the end."""
+    async def serve(
+        self, crash: str = "never", *, sandbox: bool = True, up: str = "/readyz"
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """`fenghuo serve` in a process of its own, once `up` answers 200; stopped at the end. `crash`: see
+        crash.py."""
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(Path(__file__).with_name("crash.py")),
                 crash,
                 "serve",
-                "--sandbox",
+                *(("--sandbox",) if sandbox else ()),
                 "-c",
                 str(self.home / "county.yaml"),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -100,18 +103,38 @@ class Site:
                 start_new_session=True,
             )
         try:
-            await self.until_answered("/readyz", lambda answer: answer.status_code == 200, process)
+            await self.until_answered(up, lambda answer: answer.status_code == 200, process)
             yield process
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
                 try:
-                    async with asyncio.timeout(20):
+                    async with asyncio.timeout(60):
                         await process.wait()
                 except TimeoutError:
+                    for number in (signal.SIGUSR1, signal.SIGUSR2):
+                        process.send_signal(number)
+                        await asyncio.sleep(0.5)
                     process.kill()
                     await process.wait()
-                    raise AssertionError("serve did not stop at SIGTERM; see its log") from None
+                    tail = self.log.read_text()[-6000:]
+                    raise AssertionError(f"serve did not stop at SIGTERM:\n{tail}") from None
+
+    async def killed(self, crash: str) -> int:
+        """Runs serve until it has killed itself at `crash`; its return code. It may never get ready."""
+        with self.log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, str(Path(__file__).with_name("crash.py")), crash, "serve", "--sandbox", "-c",
+                str(self.home / "county.yaml"), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.env, start_new_session=True,
+            )  # fmt: skip
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
     async def until_answered(
         self, path: str, good: Any, process: asyncio.subprocess.Process

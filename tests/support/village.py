@@ -78,9 +78,12 @@ class Village:
 
     async def run(self, upward: Upward, changed: Callable[[bool], Awaitable[None]]) -> None:
         self._upward = upward
-        await changed(True)
+        up = False
         try:
             while True:
+                if up != self.reachable:
+                    up = self.reachable
+                    await changed(up)
                 await asyncio.sleep(0.05)
                 for unit in self.units.values():
                     wake = unit.core.next_wake() if unit.core is not None else None
@@ -88,7 +91,6 @@ class Village:
                         self._do(unit, unit.core.tick(_mono()))
         finally:
             self._upward = None
-            await changed(False)
 
     async def send(self, address: Address, envelope: bytes, *, lifetime_s: int, sure: bool) -> None:
         if not self.connected:
@@ -135,7 +137,8 @@ class Village:
         for effect in effects:
             match effect:
                 case agent.Send(payload=payload):
-                    if self._upward is not None and self._chance.random() >= self.lose_up:
+                    if self.connected and self._chance.random() >= self.lose_up:
+                        assert self._upward is not None
                         self._upward(unit.identity.id, payload)
                 case Subscribe(groups=groups):
                     unit.groups = groups

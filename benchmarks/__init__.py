@@ -1,0 +1,1 @@
+"""The numbers of Fenghuo beside the least that the same machine can do: ``python -m benchmarks``."""

@@ -1,0 +1,212 @@
+"""``python -m benchmarks.controller_child PACE VOICE serve …``: the real program, which says when it passes
+its steps, as JSON lines on stdout with the machine's monotonic clock (ns).
+
+Nothing in the product knows of this: the steps are wrapped from outside. PACE: how much faster than real
+time the fleet plays. VOICE: ``real``; ``prepared`` (one hazard's fixed sentences spoken beforehand, as a
+county's own controller does); ``mute`` (every message is the generic clip, or what the library holds).
+
+On stdin: ``deaf`` and ``hear`` end and begin its subscription to reports, so that it is no load while
+another client is measured; the end of stdin ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from controller import app as app_module
+from controller import voicing
+from controller.app import App
+from controller.dispatch import Dispatcher, Run
+from controller.store import Store
+from controller.store.records import BroadcastRow, FactRow
+from terminals.delivery import State
+from terminals.transports.mqtt import MqttTransport
+from tts.renderer import Renderer
+from tts.voice import VoiceError, VoiceFailure
+
+PREPARED_HAZARD = "rainstorm"
+"""The one of `benchmarks.road.WARNING`."""
+
+
+def say(event: str, **what: object) -> None:
+    sys.stdout.write(json.dumps({"event": event, **what}) + "\n")
+    sys.stdout.flush()
+
+
+@dataclass(slots=True)
+class Marks:
+    """One broadcast's; ns, 0 for not yet."""
+
+    published: int = 0
+    handed_on: int = 0
+    """The broker has acknowledged the command."""
+    cpu: float = 0.0
+    """Process CPU seconds when it was published."""
+    arrived: int = 0
+    """The last terminal's word that it plays was handed up by the transport."""
+    stored: dict[State, int] = field(default_factory=dict)
+    """State → when the last terminal's fact of it was committed."""
+    playing_from: set[str] = field(default_factory=set)
+    repeats: int = 0
+    """Commands and questions sent to single terminals."""
+    reports: int = 0
+
+
+marks: dict[str, Marks] = {}
+current = Marks()
+
+
+def watch() -> None:
+    """Wraps the steps. One broadcast is under way at a time wherever `arrived` and `reports` are read."""
+    journal, take, start = Store.journal, Store.take, Dispatcher.start
+    publish, send, upward = Dispatcher._publish_surely, Dispatcher._send, Dispatcher.upward
+    add_facts, done, warm = Store.add_facts, Dispatcher._done, Renderer.warm
+
+    async def journal_(self: Store, *args: Any) -> int:
+        number = await journal(self, *args)
+        say("journalled", at=time.monotonic_ns())
+        return number
+
+    async def take_(self: Store, alert: Any, broadcasts: Any, *args: Any, **kwargs: Any) -> None:
+        await take(self, alert, broadcasts, *args, **kwargs)
+        parts = {row.broadcast.id: row.broadcast.part.value for row in broadcasts}
+        say("planned", at=time.monotonic_ns(), parts=parts)
+
+    async def start_(self: Dispatcher, row: BroadcastRow) -> Run:
+        say("voiced", at=time.monotonic_ns(), id=row.broadcast.id)
+        return await start(self, row)
+
+    async def publish_(self: Dispatcher, run: Run, command: Any) -> None:
+        global current
+        first = run.id not in marks
+        if first:
+            current = marks[run.id] = Marks(cpu=time.process_time(), published=time.monotonic_ns())
+        await publish(self, run, command)
+        if first:
+            marks[run.id].handed_on = time.monotonic_ns()
+            say("published", at=marks[run.id].published, id=run.id)
+
+    async def send_(self: Dispatcher, *args: Any) -> None:
+        current.repeats += 1
+        await send(self, *args)
+
+    def upward_(self: Dispatcher, terminal: str, payload: bytes) -> None:
+        current.reports += 1
+        if b'"playing"' in payload and terminal not in current.playing_from:
+            current.playing_from.add(terminal)
+            current.arrived = time.monotonic_ns()
+        upward(self, terminal, payload)
+
+    async def add_facts_(self: Store, facts: Any, *args: Any) -> None:
+        await add_facts(self, facts, *args)
+        now = time.monotonic_ns()
+        rows: list[FactRow] = facts
+        for row in rows:
+            if (mark := marks.get(row.broadcast)) is not None:
+                mark.stored[row.key[1]] = now
+
+    async def done_(self: Dispatcher, run: Run) -> None:
+        new = run.row.done is None
+        await done(self, run)
+        if new and run.id in marks:
+            mark = marks[run.id]
+            say(
+                "done",
+                id=run.id,
+                at=time.monotonic_ns(),
+                published=mark.published,
+                handed_on=mark.handed_on,
+                arrived=mark.arrived,
+                stored={state.value: at for state, at in mark.stored.items()},
+                cpu=time.process_time() - mark.cpu,
+                repeats=mark.repeats,
+                reports=mark.reports,
+                played=sum(1 for facts in run.facts.values() if any(k[1] is State.PLAYED for k in facts)),
+            )
+
+    async def warm_(self: Renderer, *args: Any, **kwargs: Any) -> str:
+        model = await warm(self, *args, **kwargs)
+        say("voice ready")
+        return model
+
+    for owner, name, wrapped in (
+        (Store, "journal", journal_),
+        (Store, "take", take_),
+        (Store, "add_facts", add_facts_),
+        (Dispatcher, "start", start_),
+        (Dispatcher, "_publish_surely", publish_),
+        (Dispatcher, "_send", send_),
+        (Dispatcher, "upward", upward_),
+        (Dispatcher, "_done", done_),
+        (Renderer, "warm", warm_),
+    ):
+        setattr(owner, name, wrapped)
+
+
+def obey() -> None:
+    """Commands from stdin, beside `App.run`."""
+    run = App.run
+
+    async def run_(self: App, ready: asyncio.Event | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def carry_out(word: str) -> None:
+            transport: MqttTransport = self.transport
+            client = transport._client
+            assert client is not None, "no broker"
+            topic = transport._topics["report"].format("+")
+            if word == "deaf":
+                await client.unsubscribe(topic)
+            elif word == "hear":
+                await client.subscribe(topic, qos=1)
+            say(word)
+
+        def read() -> None:
+            words = os.read(0, 4096)
+            if not words:
+                loop.remove_reader(0)
+                os.kill(os.getpid(), signal.SIGTERM)
+            for word in words.decode().split():
+                tasks.add(loop.create_task(carry_out(word), name=f"benchmark.{word}"))
+
+        loop.add_reader(0, read)
+        await run(self, ready)
+
+    App.run = run_  # type: ignore[method-assign]
+
+
+async def mute(self: Renderer, *args: Any, **kwargs: Any) -> Any:
+    raise VoiceError(VoiceFailure.CRASHED, "switched off for this benchmark")
+
+
+def main() -> int:
+    pace, voice = float(sys.argv.pop(1)), sys.argv.pop(1)
+    app_module.open_app = functools.partial(app_module.open_app, pace=pace)
+    if voice == "mute":
+        Renderer.render = Renderer.warm = mute  # type: ignore[method-assign, assignment]
+    elif voice == "prepared":
+        voicing.PREPARED = (PREPARED_HAZARD,)  # type: ignore[misc]
+        app_module.Voicing = _Prepared  # type: ignore[misc]
+    watch()
+    obey()
+    from controller.cli import main as fenghuo
+
+    return fenghuo()
+
+
+class _Prepared(voicing.Voicing):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "prepare": True})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
