@@ -149,6 +149,7 @@ async def _demo(options: Options, console: Console) -> int:
             try:
                 url = f"http://127.0.0.1:{app.api_port}"
                 await _first(running, ready.wait())
+                await _first(running, app.voicing.loaded.wait())
                 async with _fleet(url, token, home, options) as (count, seconds):
                     console.print("· " + words["fleet"].format(ready=count, seconds=seconds))
                     client = Client(parse_address(url), token)

@@ -45,6 +45,8 @@ class Voicing:
         """`prepare`: speak the templates' fixed sentences beforehand, kept on disk; minutes at the first
         start. Raises tts.floor.FloorError when a generic clip is missing: without it nothing may start."""
         self._prepared = PREPARED if prepare else ()
+        self.loaded = asyncio.Event()
+        """Set when the voice has been loaded, or has failed to."""
         self.name: str = voice.name
         self.approved = voice.approved_by is not None
         """Whether somebody of the county has listened to this voice and answers for it."""
@@ -61,6 +63,8 @@ class Voicing:
     async def run(self) -> None:
         """Loads the voice before it is needed; then nothing, until cancelled."""
         try:
+            await self._renderer.warm(voice=self.name, speed=self._speed)
+            self.loaded.set()
             await self._renderer.warm(
                 self._templates.fixed_sentences(self._prepared) if self._prepared else (),
                 voice=self.name,
@@ -70,6 +74,7 @@ class Voicing:
         except VoiceError as error:
             self._metrics.voice_failures.inc()
             log.error("%s; until it comes back the generic clip is sent", error)
+        self.loaded.set()
         await asyncio.Event().wait()
 
     async def close(self) -> None:

@@ -106,6 +106,7 @@ def broadcast(
         id="B1",
         alert="A1",
         kind="test",
+        part="whole",
         state=state,
         headline="暴雨橙色预警",
         created=AT,
