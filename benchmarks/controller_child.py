@@ -35,6 +35,8 @@ from tts.voice import VoiceError, VoiceFailure
 PREPARED_HAZARD = "rainstorm"
 """The one of `benchmarks.road.WARNING`."""
 
+ORPHAN_S = 10.0
+
 
 def say(event: str, **what: object) -> None:
     sys.stdout.write(json.dumps({"event": event, **what}) + "\n")
@@ -175,6 +177,7 @@ def obey() -> None:
             if not words:
                 loop.remove_reader(0)
                 os.kill(os.getpid(), signal.SIGTERM)
+                loop.call_later(ORPHAN_S, os._exit, 1)  # its broker may be gone as well
             for word in words.decode().split():
                 tasks.add(loop.create_task(carry_out(word), name=f"benchmark.{word}"))
 

@@ -23,6 +23,7 @@ WORDS: Final = {
     "test": ("TEST", "测试"),
 }
 """What is typed, in English or in Chinese, whatever the language of the terminal."""
+MOST_WHY: Final = 6
 STYLES: Final = {
     "actual": "bold white on red",
     "exercise": "bold black on green",
@@ -41,11 +42,20 @@ def confirm(kind: str, deed: str, shown: RenderableType) -> None:
     english, chinese = WORDS[kind]
     say.show(banner(kind, deed), err=True)
     say.show(shown, err=True)
+    _forget_typed()
     sys.stderr.write(w("type_word", word=w(f"kind_{kind}")) + " ")
     sys.stderr.flush()
     typed = sys.stdin.readline().strip()
     if typed.casefold() not in (english.casefold(), chinese):
         raise Failure(Code.FAILED, w("not_confirmed"))
+
+
+def _forget_typed() -> None:
+    """What was typed before the question could be read does not answer it."""
+    if sys.stdin.isatty():
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def banner(kind: str, deed: str) -> RenderableType:
@@ -56,6 +66,13 @@ def banner(kind: str, deed: str) -> RenderableType:
 
     text = Text(f"{w(f'kind_{kind}')} — {w(f'kind_{kind}_means')}\n{deed}", justify="center")
     return Panel(Align.center(text), style=STYLES[kind])
+
+
+def _some(why: list[str]) -> list[str]:
+    """A county has hundreds of villages; the kind and the question must stay on the screen."""
+    if len(why) <= MOST_WHY:
+        return why
+    return [*why[: MOST_WHY - 1], w("more_why", count=len(why) - MOST_WHY + 1)]
 
 
 def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
@@ -77,7 +94,7 @@ def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
         w("f_spoken"): plan.get("spoken") if plan.get("spoken") != plan["text"] else None,
         w("f_play"): w("play", repeats=plan["repeats"], volume=plan["volume"]),
         w("f_expires"): say.clock(plan["expires"]),
-        w("f_why"): "\n".join(plan["why"]),
+        w("f_why"): "\n".join(_some(plan["why"])),
         w("f_problems"): "\n".join(plan["problems"]),
     }
     if plan.get("seconds") is not None:

@@ -49,6 +49,7 @@ def list_broadcasts(
             {
                 **row,
                 "kind": w(f"kind_{row['kind']}"),
+                "part": w(f"part_{row['part']}"),
                 "state": w(f"b_{row['state']}"),
                 "created": say.clock(row["created"]),
             }
@@ -57,6 +58,7 @@ def list_broadcasts(
     columns = {
         w("c_id"): "id",
         w("c_kind"): "kind",
+        w("c_part"): "part",
         w("c_state"): "state",
         w("c_time"): "created",
         w("s_targeted"): "terminals",

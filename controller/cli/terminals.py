@@ -73,7 +73,7 @@ def show(call: Call, terminal: Annotated[str, Argument(metavar="ID", help=w("a_t
             w("c_simulated"): _yes(row["simulated"]),
             w("c_online"): _yes(row["online"]),
             w("c_last_seen"): say.clock(row["last_seen"]),
-            w("c_health"): [f"{name}: {value}" for name, value in row["health"].items()],
+            w("c_health"): [f"{name}: {value}" for name, value in row["health"].items() if value is not None],
         },
     )
     return Code.DONE

@@ -34,6 +34,7 @@ _PARTS: Final = (
     ("ready", "yellow", "▒"),
     ("accepted", "blue", "░"),
     ("failed", "red", "×"),
+    ("cancelled", "magenta", "■"),
 )
 _ROAD: Final = ("accepted", "ready", "playing", "played")
 
@@ -139,7 +140,8 @@ class Watch:
 
 def _heading(summary: Mapping[str, Any], lang: str) -> RenderableType:
     kind = summary["kind"]
-    line = f"{summary['headline']}\n{summary['id']} · {w('b_' + summary['state'], lang)}"
+    part = w(f"part_{summary['part']}", lang)
+    line = f"{summary['headline']}\n{summary['id']} · {part} · {w('b_' + summary['state'], lang)}"
     if summary["stopped_by"]:
         line += " · " + w("v_stopped_by", lang, who=summary["stopped_by"])
     return Panel(
@@ -196,7 +198,7 @@ def _townships(summary: Mapping[str, Any], lang: str) -> RenderableType:
 def _part_of(missing: Mapping[str, Any]) -> str:
     """Which part of the bar a terminal that has not played is in."""
     state: str = missing["state"]
-    if state in ("accepted", "ready", "playing"):
+    if state in ("accepted", "ready", "playing", "cancelled"):
         return state
     if state in ("interrupted", "preempted"):
         return "playing"
@@ -220,13 +222,17 @@ def _bar(row: Mapping[str, Any], missing: Mapping[str, int]) -> Text:
 
 
 def _counts(summary: Mapping[str, Any], lang: str) -> RenderableType:
-    states = ("targeted", *_ROAD, "failed", "silent")
+    stopped = Counter(m["township"] for m in summary["not_reached"] if m["state"] == "cancelled")
+    states = ("targeted", *_ROAD, "failed", *(("cancelled",) if stopped else ()), "silent")
     table = Table(title=w("v_counts", lang), title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     for state in states:
         table.add_column(w(f"s_{state}", lang), justify="right")
-    for row in (*summary["townships"], {**summary["total"], "name": w("v_total", lang)}):
-        table.add_row(row["name"], *(str(row[state]) for state in states))
+    everywhere = {**summary["total"], "name": w("v_total", lang)}
+    for row in (*summary["townships"], everywhere):
+        ended = stopped.total() if row is everywhere else stopped["" if row["key"] == "" else row["name"]]
+        counts = {**row, "failed": row["failed"] - ended, "cancelled": ended}  # the API counts both as one
+        table.add_row(row["name"], *(str(counts[state]) for state in states))
     return Group(Rule(style="dim"), table)
 
 
@@ -262,4 +268,5 @@ def _not_reached(summary: Mapping[str, Any], lang: str) -> RenderableType:
 
 
 def _seconds(ms: int) -> str:
-    return f"{ms / 1000:.2f} s"
+    """A terminal's clock is known to some ms, so its first word may seem older than the command: no time."""
+    return f"{max(0, ms) / 1000:.2f} s"

@@ -59,7 +59,7 @@ def _send(kind: str) -> Callable[..., Code]:
         body = Warned(file, template, colour, area, text, action, valid, codes).body(kind)
         ask.need_somebody(yes=yes, dry_run=dry_run)
         if dry_run or not yes:
-            plan = call.client.post("/v1/alerts/preview", body)
+            plan = _plan(call, body)
             if dry_run:
                 return _show_plan(call, plan, kind)
             _stop_if_wrong(plan)
@@ -83,7 +83,7 @@ def _preview(kind: str) -> Callable[..., Code]:
         out: Annotated[Path | None, Option("--out", metavar="FILE.mp3", help=w("o_out"))] = None,
     ) -> Code:
         body = Warned(file, template, colour, area, text, action, valid, codes).body(kind)
-        plan = call.client.post("/v1/alerts/preview", body)
+        plan = _plan(call, body)
         code = _show_plan(call, plan, kind)
         if out is not None and plan["clip"] is not None:
             sound = call.client.content(f"/v1/clips/{plan['clip']}")
@@ -95,6 +95,14 @@ def _preview(kind: str) -> Callable[..., Code]:
         return code
 
     return preview
+
+
+def _plan(call: Call, body: dict[str, Any]) -> dict[str, Any]:
+    """The preview, its sound included: whoever waits is told why."""
+    if say.at_terminal():
+        say.talk(w("preparing"))
+    plan: dict[str, Any] = call.client.post("/v1/alerts/preview", body)
+    return plan
 
 
 def _show_plan(call: Call, plan: dict[str, Any], kind: str) -> Code:
@@ -121,6 +129,8 @@ def _released(call: Call, done: dict[str, Any], *, wait: bool) -> Code:
     if not call.json:
         say.data(f"{done['alert']} {broadcast}")
         say.talk(w("sent", alert=done["alert"], broadcast=broadcast))
+        if problems := _in_the_way(call):
+            say.talk(w("not_out_yet", problems="; ".join(problems)))
     if not wait:
         if call.json:
             say.data_json(done)
@@ -133,6 +143,14 @@ def _released(call: Call, done: dict[str, Any], *, wait: bool) -> Code:
 
         say.show(render_summary(summary, words.lang()), err=True)
     return code_of(summary)
+
+
+def _in_the_way(call: Call) -> list[str]:
+    """Why what was released cannot go out yet. It is released whatever comes of this question."""
+    try:
+        return call.client.ready()
+    except Failure:
+        return []
 
 
 def _cancelled(call: Call, done: dict[str, Any]) -> Code:
@@ -269,6 +287,7 @@ def show(call: Call, alert: AlertId) -> Code:
 
 def _show_detail(call: Call, detail: dict[str, Any]) -> Code:
     colour = detail["colour"]
+    planned = detail["plan"] is not None  # and then says what it says
     call.fields(
         detail,
         {
@@ -281,10 +300,12 @@ def _show_detail(call: Call, detail: dict[str, Any]) -> Code:
             else "",
             w("c_source"): detail["source"],
             w("c_identifier"): f"{detail['identifier']} ({detail['msg_type']})",
-            w("f_headline"): detail["headline"],
-            w("f_hazard"): detail["hazard"] + (f" · {w(f'colour_{colour}')}" if colour else ""),
+            w("f_headline"): "" if planned else detail["headline"],
+            w("f_hazard"): ""
+            if planned
+            else detail["hazard"] + (f" · {w(f'colour_{colour}')}" if colour else ""),
             w("c_time"): say.clock(detail["created"]),
-            w("f_expires"): say.clock(detail["expires"]),
+            w("f_expires"): "" if planned else say.clock(detail["expires"]),
             w("c_broadcasts"): detail["broadcasts"],
             w("c_remarks"): detail["remarks"],
             w("c_inferred"): detail["inferred"],

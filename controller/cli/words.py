@@ -43,46 +43,48 @@ def w(key: str, lang: str | None = None, /, **values: object) -> str:
 
 
 def reason_words(row: Mapping[str, Any], lang: str) -> str:
-    """Why a terminal did not play (`not_reached` of the API), in the operator's language."""
+    """Why a terminal did not play (`not_reached` of the API), in the operator's language; the machine's word
+    for it, by which docs/operations.md says what to do, stands behind."""
     text: str = row["words"]
-    if lang != "zh":
-        return text
     reason: str = row["reason"]
-    known = _REASONS.get(reason, "")
-    if known:
-        detail = re.search(r"\((.*)\)$", text)
-        more = f"：{detail[1]}" if detail and detail[1] != reason else ""
-        return f"{known}（{reason}{more}）"
-    for pattern, chinese in _ABSENCE:
-        text = re.sub(pattern, chinese, text)
+    if reason in _REASONS:
+        found = re.search(r"\((.*)\)$", text)
+        detail = "" if found is None or found[1] == reason else found[1]
+        words = _REASONS[reason][LANGUAGES.index(lang)]
+        if lang == "zh":
+            return f"{words}（{reason}{'：' if detail else ''}{detail}）"
+        return f"{words} ({reason}{': ' if detail else ''}{detail})"
+    if lang == "zh":
+        for pattern, chinese in _ABSENCE:
+            text = re.sub(pattern, chinese, text)
     return text
 
 
-# The reasons of `terminals.agent.core.Reason` and `terminals.seal.SealReason`.
+# The reasons of `terminals.agent.core.Reason`, `terminals.seal.SealReason` and of a terminal's device.
 _REASONS: Final = {
-    "wrong-role": "签名密钥不是这一类的",
-    "lifetime": "有效期过长",
-    "window": "时间范围不对",
-    "expired": "收到时已过期",
-    "replay": "重复的命令",
-    "stopped": "已被停止",
-    "never-had": "已停止，终端未曾收到",
-    "replaced": "已被新的播发取代",
-    "no-variant": "没有这台终端能播的音频",
-    "fetch": "音频取不到",
-    "hash-mismatch": "音频校验不符",
-    "device-busy": "设备忙",
-    "no-start": "声卡没有开始播放",
-    "stuck": "播放中途停住",
-    "unknown-key": "不认识的签名密钥",
-    "malformed": "命令格式不对",
-    "unsigned": "命令没有签名",
-    "bad-signature": "签名不对",
-    "too-long": "命令过长",
-    "unknown-terminal": "不认识的终端",
-    "wrong-terminal": "不是给这台终端的",
-    "amplifier": "功放没有响应",
-    "storage": "存储故障",
+    "wrong-role": ("sealed with a key of another kind", "签名密钥不是这一类的"),
+    "lifetime": ("valid for too long", "有效期过长"),
+    "window": ("its times exclude each other", "时间范围不对"),
+    "expired": ("came too late", "收到时已过期"),
+    "replay": ("a repeated command", "重复的命令"),
+    "stopped": ("told to stop", "已被停止"),
+    "never-had": ("told to stop before it came", "已停止，终端未曾收到"),
+    "replaced": ("a newer broadcast took its place", "已被新的播发取代"),
+    "no-variant": ("no sound that this terminal can play", "没有这台终端能播的音频"),
+    "fetch": ("the sound could not be fetched", "音频取不到"),
+    "hash-mismatch": ("the sound that came is not the one that was sent", "音频校验不符"),
+    "device-busy": ("busy", "设备忙"),
+    "no-start": ("the sound device did not start", "声卡没有开始播放"),
+    "stuck": ("stuck while playing", "播放中途停住"),
+    "unknown-key": ("it does not know the signing key", "不认识的签名密钥"),
+    "malformed": ("the command is malformed", "命令格式不对"),
+    "unsigned": ("the command is not signed", "命令没有签名"),
+    "bad-signature": ("the signature is wrong", "签名不对"),
+    "too-long": ("the command is too long", "命令过长"),
+    "unknown-terminal": ("unknown terminal", "不认识的终端"),
+    "wrong-terminal": ("not for this terminal", "不是给这台终端的"),
+    "amplifier": ("the amplifier is dead", "功放没有响应"),
+    "storage": ("its storage fails", "存储故障"),
 }
 _ABSENCE: Final = (
     (r"no report since (\S+), ", r"自 \1 起无回报，"),
@@ -330,8 +332,8 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "kind_exercise": ("EXERCISE", "演练"),
     "kind_test": ("TEST", "测试"),
     "kind_actual_means": ("REAL WARNING", "真实预警"),
-    "kind_exercise_means": ("exercise, not real", "演练，不是真的"),
-    "kind_test_means": ("test of the loudspeakers, not real", "喇叭测试，不是真的"),
+    "kind_exercise_means": ("not real", "不是真的"),
+    "kind_test_means": ("not real", "不是真的"),
     "colour_red": ("red", "红色"),
     "colour_orange": ("orange", "橙色"),
     "colour_yellow": ("yellow", "黄色"),
@@ -349,6 +351,11 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "停止 {id}：以下喇叭静音，不播解除。",
     ),
     "deed_nothing": ("Preview: nothing is sent.", "预览：不发布。"),
+    "more_why": ("… {count} more", "……还有 {count} 条"),
+    "preparing": (
+        "Preparing the preview; the voice may need a minute …",
+        "正在准备预览，合成语音可能要一分钟……",
+    ),
     "type_word": ("To go on, type {word}:", "确认请输入“{word}”："),
     "not_confirmed": ("Not confirmed; nothing was done.", "未确认；什么也没做。"),
     "nobody_to_ask": (
@@ -368,14 +375,18 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "f_problems": ("problems", "问题"),
     "f_audio": ("sound", "声音"),
     "reach": ("{villages} villages, {terminals} terminals", "{villages} 个村，{terminals} 台终端"),
-    "play": ("{repeats} times, volume {volume} %", "{repeats} 遍，音量 {volume} %"),
+    "play": ("{repeats} ×, volume {volume} %", "{repeats} 遍，音量 {volume} %"),
     "audio": ("{seconds} s, voice {voice}", "{seconds} 秒，语音 {voice}"),
     # --- what came of it
     "sent": (
         "Released as {alert}. Follow it with: fenghuo broadcast watch {broadcast}",
         "已发布 {alert}。跟踪：fenghuo broadcast watch {broadcast}",
     ),
-    "refused": ("Refused; nothing sounds:", "被拒绝，不会播出："),
+    "not_out_yet": (
+        "It is stored, and goes out as soon as this is over: {problems}",
+        "已保存；以下问题解除后立即下发：{problems}",
+    ),
+    "refused": ("Refused; nothing was done:", "被拒绝，什么也没做："),
     "rejected": ("{alert} is rejected; nothing sounds.", "{alert} 已驳回，不播出。"),
     "cancelled": (
         "{alert} is cancelled; {stopped} broadcasts told to stop.",
@@ -538,6 +549,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "c_remarks": ("remark", "提示"),
     "c_inferred": ("inferred", "推定"),
     "c_alert": ("alert", "预警"),
+    "c_part": ("part", "部分"),
     "c_name": ("name", "名称"),
     "c_township": ("township", "乡镇"),
     "c_village": ("village", "村"),
@@ -582,6 +594,8 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "s_played": ("played", "已播完"),
     "s_silent": ("silent", "无回报"),
     # --- a broadcast
+    "part_lead": ("lead: what, where, what to do", "先声：何事、何地、怎么做"),
+    "part_whole": ("the whole message", "全文"),
     "v_released": ("released", "发布"),
     "v_voiced": ("sound ready, {seconds} s; first command out", "声音就绪，{seconds} 秒；开始下发"),
     "v_done": ("every outcome known", "结果全部明确"),

@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import pty
 import sys
+import termios
 
 import pytest
 
@@ -210,7 +213,7 @@ def test_the_kind_is_the_verb_and_the_ids_are_the_data(desk, capsys, verb, kind)
         == Code.DONE
     )
     assert capsys.readouterr().out == "A1 B1\n"
-    (_, path, _, body) = desk.asked[-1]
+    (path, body) = next((path, body) for method, path, _, body in desk.asked if method == "POST")
     assert path == "/v1/alerts"
     assert body == {
         "kind": kind,
@@ -232,7 +235,7 @@ def test_a_file_is_sent_as_its_bytes(desk, tmp_path):
     file = tmp_path / "warning.xml"
     file.write_bytes(b"\xff<alert/>")
     assert run(["exercise", "send", str(file), "--yes"]) == Code.DONE
-    document = desk.asked[-1][3]["document"]
+    document = next(body for method, _, _, body in desk.asked if method == "POST")["document"]
     assert document["name"] == "warning.xml"
     assert base64.b64decode(document["body"]) == b"\xff<alert/>"
 
@@ -334,6 +337,55 @@ def test_the_question_shows_places_counts_and_text_before_it_asks(desk, somebody
     assert all(said.index(word) < asked for word in shown)
     assert {"en": "not real", "zh": "不是真的"}[language] in said
     assert {"en": "REAL", "zh": "真实"}[language] not in said
+
+
+def test_what_was_typed_before_the_question_does_not_answer_it(desk, monkeypatch):
+    """A pseudo-terminal, because only a terminal keeps what was typed too early."""
+    ours, its = pty.openpty()
+    try:
+        attributes = termios.tcgetattr(its)
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(its, termios.TCSANOW, attributes)
+        monkeypatch.setattr(say, "at_terminal", lambda: True)
+        asked = ask.w
+
+        def answers_too_late(key, *given, **values):
+            if key == "type_word":  # the question is on its way, and the queue is empty again
+                os.write(ours, b"nothing\n")
+            return asked(key, *given, **values)
+
+        monkeypatch.setattr(ask, "w", answers_too_late)
+        with os.fdopen(os.dup(its)) as keyboard:
+            monkeypatch.setattr(sys, "stdin", keyboard)
+            os.write(ours, b"TEST\n")
+            assert run(["test", "send", *COMPOSED]) == Code.FAILED
+        assert desk.deeds() == []
+    finally:
+        os.close(ours)
+        os.close(its)
+
+
+def test_a_county_of_reasons_does_not_push_the_question_off_the_screen(desk, capsys):
+    many = {**fake.plan(), "why": [f"village {n}" for n in range(200)]}
+    desk.answers["POST", "/v1/alerts/preview"] = (200, many)
+    assert run(["test", "preview", *COMPOSED]) == Code.DONE
+    said = capsys.readouterr().out
+    assert "… 195 more" in said
+    assert "village 5" not in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ((200, {"ready": True, "problems": []}), False),
+        ((503, {"ready": False, "problems": ["the broker is not there"]}), True),
+        ((500, {}), False),
+    ],
+)
+def test_what_is_released_and_cannot_go_out_yet_says_so(desk, capsys, answer, shown):
+    desk.answers["GET", "/readyz"] = answer
+    assert run(["test", "send", *COMPOSED, "--yes"]) == Code.DONE
+    assert ("the broker is not there" in capsys.readouterr().err) is shown
 
 
 def test_the_three_kinds_look_different():
@@ -545,6 +597,7 @@ def looked_at(desk):
                 "id": "B1",
                 "alert": "A1",
                 "kind": "test",
+                "part": "lead",
                 "state": "sending",
                 "created": fake.AT.isoformat(),
                 "terminals": 3,
@@ -602,7 +655,7 @@ def test_times_are_beijings(looked_at, capsys):
 
 
 def test_text_from_outside_never_steers_the_terminal(desk, capsys):
-    evil = {**fake.alert(), "headline": "\x1b[2J\x1b]0;owned\x07暴雨\u202e[red]"}
+    evil = {**fake.alert(), "plan": None, "headline": "\x1b[2J\x1b]0;owned\x07暴雨\u202e[red]"}
     desk.answers["GET", "/v1/alerts/A1"] = (200, evil)
     desk.answers["GET", "/v1/alerts"] = (200, [evil])
     for command in (["alert", "show", "A1"], ["alert", "list"]):

@@ -238,7 +238,7 @@ def test_every_word_that_is_used_is_there_and_every_word_there_is_used():
     } == set()
 
 
-def test_every_reason_of_a_terminal_has_chinese_words():
+def test_every_reason_of_a_terminal_has_words():
     from terminals.agent.core import Reason
     from terminals.seal import SealReason
 
@@ -247,7 +247,11 @@ def test_every_reason_of_a_terminal_has_chinese_words():
         said = words.reason_words(row, "zh")
         assert "failed" not in said
         assert said.endswith(f"（{reason}：detail）")
-        assert words.reason_words(row, "en") == row["words"]
+        said = words.reason_words(row, "en")
+        assert said.endswith(f"({reason}: detail)")
+        assert not said.startswith(("failed", "("))  # the state has a column of its own
+        alike = {**row, "words": f"failed {reason} ({reason})"}
+        assert words.reason_words(alike, "en").endswith(f" ({reason})")
 
 
 def test_every_state_has_words():

@@ -29,7 +29,7 @@ def missing(state, reason="", township="城关镇"):
         ("interrupted", "", "▓"),
         ("failed", "fetch", "×"),
         ("refused", "bad-signature", "×"),
-        ("cancelled", "stopped", "×"),
+        ("cancelled", "stopped", "■"),
         ("expired", "expired", "×"),
         ("expired", "unreached", "·"),
         ("sent", "", "·"),
