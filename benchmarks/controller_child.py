@@ -195,10 +195,10 @@ def main() -> int:
     pace, voice = float(sys.argv.pop(1)), sys.argv.pop(1)
     app_module.open_app = functools.partial(app_module.open_app, pace=pace)
     if voice == "mute":
-        Renderer.render = Renderer.warm = mute  # type: ignore[method-assign, assignment]
+        Renderer.render = Renderer.warm = mute  # type: ignore[method-assign]
     elif voice == "prepared":
-        voicing.PREPARED = (PREPARED_HAZARD,)  # type: ignore[misc]
-        app_module.Voicing = _Prepared  # type: ignore[misc]
+        setattr(voicing, "PREPARED", (PREPARED_HAZARD,))  # noqa: B010 - a Final, on purpose
+        setattr(app_module, "Voicing", _Prepared)  # noqa: B010
     watch()
     obey()
     from controller.cli import main as fenghuo

@@ -12,12 +12,11 @@ from typing import Any, Final
 from benchmarks.floor import RawClient
 from benchmarks.site import Child, Failed, Site, site
 from config.schema import BroadcastOptions
+from controller import keys as county_keys
 from simulators.broker import EmbeddedBroker, MosquittoBroker
 from terminals import wire
-from terminals.seal import open_command
+from terminals.seal import KeyRole, open_command
 from tts import floor as generic
-from controller import keys as county_keys
-from terminals.seal import KeyRole
 
 PAUSE_S: Final = 0.5
 """Between rounds, for whatever the last one has left."""
@@ -66,7 +65,13 @@ Broker = EmbeddedBroker | MosquittoBroker
 
 
 async def measure(
-    make: Callable[[], Broker], name: str, terminals: int, rounds: int, playing_s: float, *, floor: bool = True
+    make: Callable[[], Broker],
+    name: str,
+    terminals: int,
+    rounds: int,
+    playing_s: float,
+    *,
+    floor: bool = True,
 ) -> Fan:
     """`rounds` of each in turn; what could be measured before something failed is kept, with the reason."""
     _, clip = generic.generic("test")

@@ -98,7 +98,7 @@ class RawClient:
         async with asyncio.timeout(30):
             await self.open.wait()
             link.subscribe(*(self.topics[name].format("+") for name in names))
-            while link.unacknowledged:
+            while link.unacknowledged:  # noqa: ASYNC110 - it has no event for it
                 await asyncio.sleep(0.005)
         try:
             yield
@@ -129,9 +129,7 @@ class RawClient:
                 await self.full.wait()
         except TimeoutError:
             raise Failed(f"{self._reports} of {self._wanted} reports came to the raw client") from None
-        return Counted(
-            fresh.broadcast, published, self._playing_at, self._last, self._reports, self._bytes
-        )
+        return Counted(fresh.broadcast, published, self._playing_at, self._last, self._reports, self._bytes)
 
 
 # --- the same in C -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Final
 
 from benchmarks.site import Failed, Voice, site
 from controller.ids import BEIJING
-from simulators.broker import MosquittoBroker, mosquitto_binary, EmbeddedBroker
+from simulators.broker import EmbeddedBroker, MosquittoBroker, mosquitto_binary
 
 TERMINALS: Final = 212
 WHOLE_S: Final = 180.0
@@ -92,6 +92,9 @@ async def run(how: str, voice: Voice, sent: datetime, *, clips: Path, cached: bo
             if told["total"]["playing"] != TERMINALS:
                 raise Failed(f"{broadcast}: {told['total']}")
             latency = told["latency"]
+            print(
+                part, told["state"], told["total"], latency, told["seconds"], told["created"], told["voiced"]
+            )
             zero = (published["at"] - dropped) / 1e6
             parts.append(
                 Part(

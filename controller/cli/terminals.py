@@ -184,7 +184,8 @@ def _located(reason: str, rows: list[tuple[int, dict[str, Any]]]) -> list[str]:
     named = _PLACE.match(reason)
     if named and int(named[1]) < len(rows):
         return [f":{rows[int(named[1])][0]}: {named[2]}"]
-    about = [line for line, row in rows if row["village"] in reason or row["id"] in reason.split()]
+    words = re.split(r"[^A-Za-z0-9._-]+", reason)
+    about = [line for line, row in rows if row["village"] in reason or row["id"] in words]
     return [f":{line}: {reason}" for line in about] or [f": {reason}"]
 
 

@@ -381,6 +381,7 @@ def operators_api(app: App) -> FastAPI:
 
     @api.get("/v1/terminals/{terminal}", tags=["terminals"])
     async def terminal(terminal: str, who: Operator) -> m.TerminalOut:
+        """One terminal, where it stands and how it is."""
         for row in await terminal_rows():
             if row.id == terminal:
                 return row

@@ -10,6 +10,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiomqtt
@@ -92,7 +93,9 @@ class Way(ABC):
     @abstractmethod
     async def mend(self) -> None: ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        for terminal in list(self.got):
+            await self.leave(terminal)
 
 
 class _Ear:
@@ -212,7 +215,9 @@ BROKERS = [
 @asynccontextmanager
 async def opened(kind: Any) -> AsyncIterator[Way]:
     if kind is None:
-        yield InMemory()
+        memory = InMemory()
+        yield memory
+        await memory.close()
         return
     broker = kind()
     await asyncio.to_thread(broker.start)
@@ -397,12 +402,12 @@ async def test_cancelling_it_while_the_way_is_broken_leaves_no_task(way: Way) ->
 def sockets(port: int) -> list[socket.socket]:
     """Copies of this process's own connections to `port`."""
     found: dict[str, socket.socket] = {}
-    for name in os.listdir("/proc/self/fd"):
+    for fd in list(Path("/proc/self/fd").iterdir()):
         try:
-            inode = os.readlink(f"/proc/self/fd/{name}")
+            inode = str(fd.readlink())
             if not inode.startswith("socket:") or inode in found:
                 continue
-            one = socket.socket(fileno=os.dup(int(name)))
+            one = socket.socket(fileno=os.dup(int(fd.name)))
         except OSError:
             continue
         with contextlib.suppress(OSError):
