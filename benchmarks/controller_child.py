@@ -86,15 +86,16 @@ def watch() -> None:
         say("voiced", at=time.monotonic_ns(), id=row.broadcast.id)
         return await start(self, row)
 
-    async def publish_(self: Dispatcher, run: Run, command: Any) -> None:
+    async def publish_(self: Dispatcher, run: Run, command: Any) -> bool:
         global current
         first = run.id not in marks
         if first:
             current = marks[run.id] = Marks(cpu=time.process_time(), published=time.monotonic_ns())
-        await publish(self, run, command)
+        gone = await publish(self, run, command)
         if first:
             marks[run.id].handed_on = time.monotonic_ns()
             say("published", at=marks[run.id].published, id=run.id)
+        return gone
 
     async def send_(self: Dispatcher, *args: Any) -> None:
         current.repeats += 1

@@ -155,7 +155,10 @@ class CFloor:
         words = [str(self._mqbench), "fan", "--port", str(port), "--n", str(terminals)]
         try:
             run = subprocess.run(
-                [*words, "--rounds", str(rounds), "--v5", "1"], capture_output=True, text=True, timeout=STEP_S
+                [*words, "--rounds", str(rounds), "--conc", "40"],
+                capture_output=True,
+                text=True,
+                timeout=STEP_S,
             )
         except subprocess.TimeoutExpired:
             raise Failed("mqbench did not end") from None

@@ -124,8 +124,8 @@ def fans(fans: Sequence[Fan], lossy: Fan | None, c_rows: Sequence[CRow], note: s
         "Milliseconds since the publish. `floor`: a raw client that publishes the same sealed bytes to the "
         "same group of the same fleet through the same broker and only counts the same reports (three of "
         "each terminal), rounds in turn. The terminals hold the clip, so has it, accepted and playing are "
-        "one step; the message is the generic clip, no voice is in it. `request` is an operator's request until "
-        "the publish, with the plan and every delivery stored.\n",
+        "one step; the message is the generic clip, no voice is in it. `request` is an operator's request "
+        "until the publish, with the plan and every delivery stored.\n",
         _table(
             ["broker", "terminals", "", "rounds", "request", "last terminal plays", "last `playing` known",
              "last `playing` stored", "all `played` known", "questions and repeats"],

@@ -70,7 +70,9 @@ async def library() -> AsyncIterator[Path]:
         yield Path(name) / "clips"
 
 
-async def run(how: str, voice: Voice, sent: datetime, *, clips: Path, cached: bool) -> Run:
+async def run(
+    how: str, voice: Voice, sent: datetime, *, clips: Path, cached: bool, only_lead: bool = False
+) -> Run:
     """One county from nothing, one warning; a cold one leaves its library in `clips`. Raises Failed."""
     async with (
         broker() as at,
@@ -84,6 +86,8 @@ async def run(how: str, voice: Voice, sent: datetime, *, clips: Path, cached: bo
         planned = await controller.named("planned")
         parts: list[Part] = []
         for broadcast, part in planned["parts"].items():
+            if only_lead and part != "lead":
+                continue
             voiced = await controller.named("voiced", broadcast, within=WHOLE_S)
             published = await controller.named("published", broadcast)
             playing = await fleet.named("playing", broadcast, within=WHOLE_S)
@@ -92,9 +96,6 @@ async def run(how: str, voice: Voice, sent: datetime, *, clips: Path, cached: bo
             if told["total"]["playing"] != TERMINALS:
                 raise Failed(f"{broadcast}: {told['total']}")
             latency = told["latency"]
-            print(
-                part, told["state"], told["total"], latency, told["seconds"], told["created"], told["voiced"]
-            )
             zero = (published["at"] - dropped) / 1e6
             parts.append(
                 Part(
@@ -110,7 +111,7 @@ async def run(how: str, voice: Voice, sent: datetime, *, clips: Path, cached: bo
                     last_playing=(playing["last"] - dropped) / 1e6,
                 )
             )
-        if not cached:
+        if not cached and not only_lead:
             shutil.rmtree(clips, ignore_errors=True)
             await asyncio.to_thread(shutil.copytree, here.clips, clips)
         return Run(how, parts)

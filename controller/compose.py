@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import datetime, timedelta
 
 from alerts import hazards
@@ -59,12 +60,15 @@ def compose_alert(words: Compose, kind: Kind, county: County, issuer: Issuer, no
             problems.append(f"{typed}: {found.text}")
         else:
             villages |= found.villages
+    nameless = [v.name for v in county.villages if v.key in villages and not v.nbs]
+    if nameless and not _whole(villages, county):
+        problems.append(f"no village code for {'、'.join(nameless)} in the county pack; name the township")
     if problems:
         raise ComposeError("; ".join(problems))
     colour = Colour(words.colour) if words.colour else None
     lifetime = timedelta(minutes=words.valid_minutes) if words.valid_minutes else hazard.default_lifetime
     event = f"{hazard.zh}{_COLOUR_ZH[colour] if colour else ''}预警"
-    codes = tuple(RegionCode(CodeScheme.NBS, v.nbs) for v in county.villages if v.key in villages and v.nbs)
+    codes = _codes(villages, county)
     return Alert(
         identifier=new_id("O", now),
         sender=issuer.name,
@@ -90,3 +94,28 @@ def compose_alert(words: Compose, kind: Kind, county: County, issuer: Issuer, no
             ),
         ),
     )
+
+
+def _whole(villages: Set[str], county: County) -> bool:
+    """Whether these are exactly some whole townships."""
+    return villages == {
+        v
+        for t in county.townships
+        if county.villages_of(t.key) <= villages
+        for v in county.villages_of(t.key)
+    }
+
+
+def _codes(villages: Set[str], county: County) -> tuple[RegionCode, ...]:
+    """The fewest codes that mean exactly these villages: whole townships by theirs."""
+    codes: list[RegionCode] = []
+    for township in county.townships:
+        own = county.villages_of(township.key)
+        if own and own <= villages and township.mca:
+            codes.append(RegionCode(CodeScheme.MCA, township.mca))
+        elif own and own <= villages and township.nbs:
+            codes.append(RegionCode(CodeScheme.NBS, township.nbs))
+        else:
+            inside = (county.village(v) for v in sorted(own & villages))
+            codes += [RegionCode(CodeScheme.NBS, v.nbs) for v in inside if v.nbs]
+    return tuple(codes)

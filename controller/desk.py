@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Coroutine, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -47,7 +47,7 @@ from controller.store.records import (
 )
 from controller.voicing import Voicing
 from terminals import delivery
-from terminals.broadcast import Kind, Part
+from terminals.broadcast import Kind, Part, Variant
 from tts.script import ScriptRequest
 
 log = logging.getLogger(__name__)
@@ -128,8 +128,8 @@ class Desk:
         self._voicing = voicing
         self._metrics = metrics
         self._to_voice: asyncio.Queue[BroadcastRow] = asyncio.Queue(1_000)
-        self._stopped: set[str] = set()
-        """Broadcasts that were stopped while they were still being voiced."""
+        self._stopped: dict[str, asyncio.Event] = {}
+        """Broadcasts that are being voiced; the event is set when one is stopped meanwhile."""
         self.changed = asyncio.Condition()
         """Notified when an alert is held, released or decided."""
 
@@ -337,7 +337,7 @@ class Desk:
         """Stops it, drops what is queued, airs the all-clear only where it had sounded. Raises Unknown."""
         row = await self._store.alert(alert)
         if row.state not in _OPEN:
-            return Refused((f"{alert} is {row.state} {row.reason}".rstrip(),))
+            return Refused((f"{alert} is {row.state}" + (f" ({row.reason})" if row.reason else ""),))
         return await self._cancel([alert], operator, reason)
 
     async def stop(self, broadcast: str, operator: str) -> Refused | None:
@@ -378,18 +378,19 @@ class Desk:
 
     async def _voice_and_send(self, row: BroadcastRow) -> None:
         script = decode_script(row.script)
-        variants = await self._voicing.voice(script, row.broadcast.part)
+        stop = self._stopped.setdefault(row.broadcast.id, asyncio.Event())
+        variants = await _unless(stop, self._voicing.voice(script, row.broadcast.part))
         plan = replace(row.broadcast, variants=variants)
         if script.stage == "cancel":
             plan = replace(plan, terminals=await self._heard_by_now(plan.replaces, plan.terminals))
             for terminal in set(plan.terminals) - set(row.broadcast.terminals):
                 await self._store.add_delivery(plan.id, terminal, wall_ms())
-        stopped = plan.id in self._stopped
+        stopped = stop.is_set()
         state = BroadcastState.STOPPED if stopped else BroadcastState.SENDING
         current = await self._store.broadcast(plan.id)
         row = replace(current, broadcast=plan, state=state)
         await self._store.set_broadcast(row)
-        self._stopped.discard(plan.id)
+        del self._stopped[plan.id]
         await self._dispatcher.start(row)
 
     async def _heard_by_now(self, broadcasts: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -458,12 +459,13 @@ class Desk:
         """Whether there was anything left to stop."""
         broadcast = row.broadcast.id
         if row.state is BroadcastState.VOICING:
-            self._stopped.add(broadcast)
+            self._stopped.setdefault(broadcast, asyncio.Event()).set()
             await self._store.set_broadcast(
                 replace(row, state=BroadcastState.STOPPED, stopped_by=entry.who), entry, wall_ms()
             )
             return True
-        if broadcast not in self._dispatcher.runs or row.state is BroadcastState.STOPPED:
+        run = self._dispatcher.runs.get(broadcast)
+        if run is None or run.row.state is not BroadcastState.SENDING:
             return False
         await self._dispatcher.stop(broadcast, entry)
         return True
@@ -539,7 +541,8 @@ class Desk:
         if plan.kind is Kind.TEST or await self._voicing.known(plan.script):
             return [whole]
         lead = self._broadcast(alert, replace(plan, repeats=1))
-        return [replace(lead, broadcast=replace(lead.broadcast, part=Part.LEAD)), whole]
+        lead = replace(lead, broadcast=replace(lead.broadcast, part=Part.LEAD))
+        return [lead, replace(whole, created=max(whole.created, lead.created + 1))]
 
     def _broadcast(self, alert: AlertRow, plan: Plan) -> BroadcastRow:
         now = wall_ms()
@@ -599,6 +602,21 @@ _AS_KNOWN: Final = {
     AlertState.REJECTED: lifecycle.State.CLOSED,
     AlertState.CLOSED: lifecycle.State.CLOSED,
 }
+
+
+async def _unless(
+    stop: asyncio.Event, voicing: Coroutine[object, object, tuple[Variant, ...]]
+) -> tuple[Variant, ...]:
+    """What is voiced; nothing, and at once, when it is stopped first: the voice has others to serve."""
+    speaking = asyncio.create_task(voicing, name="voice")
+    stopped = asyncio.create_task(stop.wait(), name="voice.stop")
+    try:
+        await asyncio.wait({speaking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return speaking.result() if speaking.done() and not stop.is_set() else ()
+    finally:
+        for task in (speaking, stopped):
+            task.cancel()
+        await asyncio.gather(speaking, stopped, return_exceptions=True)
 
 
 def _unfit(alert: Alert, kind: Kind) -> list[str]:

@@ -18,7 +18,7 @@ class Metrics:
         self.documents = counter(
             "documents", "Documents taken from feeds, by how they ended", "feed", "outcome"
         )
-        self.feed_errors = counter("feed_errors", "Failed polls", "feed")
+        self.feed_trouble = gauge("feed_trouble", "1 while a feed cannot be read", "feed")
         self.feed_last_good = gauge("feed_last_good_seconds", "Unix time of the last good contact", "feed")
         self.quarantined = counter("quarantined", "Bytes set aside because reading them failed", "what")
         self.held = gauge("alerts_held", "Alerts waiting for an operator")
@@ -31,7 +31,7 @@ class Metrics:
         self.reports_refused = counter("reports_refused", "Reports with a wrong seal or body")
         self.reports_dropped = counter("reports_dropped", "Reports dropped because the inbox was full")
         self.broker_up = gauge("broker_up", "1 while connected to the broker")
-        self.terminals_online = gauge("terminals_online", "Terminals heard within the last five minutes")
+        self.terminals_online = gauge("terminals_online", "Terminals heard within the last 20 minutes")
         self.voice_seconds = gauge("voice_last_render_seconds", "How long the last rendering took")
         self.voice_failures = counter("voice_failures", "Renderings that fell back to the generic clip")
         self.alarms = counter("alarms", "Alarms raised for the engineer")

@@ -86,6 +86,8 @@ class Summary:
     repeats: int
     clip: str | None
     """Hash of the audio; None while it is being voiced."""
+    generic: bool
+    """The voice failed, and the clip says only that there is a warning."""
 
 
 def summarise(
@@ -98,6 +100,7 @@ def summarise(
     waiting: int,
     last_seen: Callable[[str], int | None],
     silent_villages: Iterable[str] = (),
+    is_generic: Callable[[str], bool] = lambda _: False,
 ) -> Summary:
     """`last_seen`: wire ms of a terminal's last authenticated word, None for never."""
     by_township: dict[str, list[Facts]] = {}
@@ -147,6 +150,7 @@ def summarise(
         seconds=max((v.seconds for v in row.broadcast.variants), default=0.0),
         repeats=row.broadcast.repeats,
         clip=next((v.sha256 for v in row.broadcast.variants), None),
+        generic=any(is_generic(v.sha256) for v in row.broadcast.variants),
     )
 
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ from tts import floor, templates
 from tts.library import ClipRecord, Library, cache_key
 from tts.renderer import Renderer
 from tts.script import Script, ScriptError, ScriptRequest, compose
-from tts.voice import VoiceError, signal_for
+from tts.voice import Kind, Stage, VoiceError, signal_for
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +34,29 @@ LEAD_DEADLINE_S: Final = 20.0
 PREPARED: Final = ("rainstorm", "flash_flood", "debris_flow", "thunderstorm_gale")
 
 
+_KINDS: Final[tuple[Kind, ...]] = ("actual", "exercise", "test")
+_STAGES: Final[tuple[Stage, ...]] = ("first", "cancel")
+
+
 class VoicingError(Exception):
     """Nothing can be composed or spoken for a preview: why."""
 
 
 class Voicing:
     def __init__(
-        self, voice: Voice, state_dir: Path, readings: Iterable[Reading], metrics: Metrics, *, prepare: bool
+        self,
+        voice: Voice,
+        state_dir: Path,
+        readings: Iterable[Reading],
+        metrics: Metrics,
+        alarm: Callable[[str], None],
+        *,
+        prepare: bool,
     ) -> None:
         """`prepare`: speak the templates' fixed sentences beforehand, kept on disk; minutes at the first
         start. Raises tts.floor.FloorError when a generic clip is missing: without it nothing may start."""
         self._prepared = PREPARED if prepare else ()
+        self._alarm = alarm
         self.loaded = asyncio.Event()
         """Set when the voice has been loaded, or has failed to."""
         self.name: str = voice.name
@@ -56,9 +68,12 @@ class Voicing:
         self._library = Library(state_dir / "clips")
         self._renderer = Renderer(state_dir / "voice", readings=self._readings)
         self._metrics = metrics
-        for kind in ("actual", "exercise", "test"):
-            data, _ = floor.generic(kind)
-            self._library.put(data)
+        self._generic: set[str] = set()
+        for kind in _KINDS:
+            for stage in _STAGES:
+                data, record = floor.generic(kind, stage)
+                self._library.put(data)
+                self._generic.add(record.sha256)
 
     async def run(self) -> None:
         """Loads the voice before it is needed; then nothing, until cancelled."""
@@ -93,7 +108,9 @@ class Voicing:
             await asyncio.to_thread(self._library.get, self._key(self.script(request), request)) is not None
         )
 
-    async def clip(self, request: ScriptRequest, part: Part = Part.WHOLE) -> ClipRecord:
+    async def clip(
+        self, request: ScriptRequest, part: Part = Part.WHOLE, *, preview: bool = True
+    ) -> ClipRecord:
         """The clip of these words, from the library or spoken now. Raises VoicingError."""
         script = self.script(request)
         if part is Part.LEAD:
@@ -112,6 +129,7 @@ class Voicing:
                 voice=self.name,
                 speed=self._speed,
                 deadline_s=LEAD_DEADLINE_S if part is Part.LEAD else WHOLE_DEADLINE_S,
+                urgency=_urgency(request, part, preview=preview),
             )
         except VoiceError as error:
             raise VoicingError(str(error)) from error
@@ -135,11 +153,11 @@ class Voicing:
     async def voice(self, request: ScriptRequest, part: Part) -> tuple[Variant, ...]:
         """What terminals will be offered; never fails, because silence is not an answer."""
         try:
-            record = await self.clip(request, part)
+            record = await self.clip(request, part, preview=False)
         except VoicingError as error:
             self._metrics.voice_failures.inc()
-            log.error("%s; sending the generic clip instead", error)
-            _, record = floor.generic(request.kind)
+            self._alarm(f"{error}; the generic clip goes out instead of: {self.script(request).text[:80]}")
+            _, record = floor.generic(request.kind, request.stage)
         return (Variant(record.language, record.codec, record.sha256, record.size, record.seconds),)
 
     def _key(self, script: Script, request: ScriptRequest) -> str:
@@ -152,6 +170,10 @@ class Voicing:
             version=script.version,
             readings=self._readings,
         )
+
+    def is_generic(self, sha256: str) -> bool:
+        """Whether this is a clip that says only that there is a warning."""
+        return sha256 in self._generic
 
     def path(self, sha256: str) -> Path:
         """The file of a clip. Raises Unknown."""
@@ -167,6 +189,14 @@ class Voicing:
         """The bytes of a clip. Raises Unknown."""
         path = self.path(sha256)
         return await asyncio.to_thread(path.read_bytes)
+
+
+def _urgency(request: ScriptRequest, part: Part, *, preview: bool) -> int:
+    """Whose sentences the one voice speaks first: real before drill, a lead or an all-clear before a whole,
+    what goes out before what is only looked at."""
+    if preview:
+        return 2 * len(_KINDS)
+    return 2 * _KINDS.index(request.kind) + (part is Part.WHOLE and request.stage != "cancel")
 
 
 _TONES: Final = {"\u0304": "1", "\u0301": "2", "\u030c": "3", "\u0300": "4"}

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import json
 import logging
 import math
 import os
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,8 @@ log = logging.getLogger("tts.renderer")
 
 _LOG_LINES: Final = 200
 _MAX_ANSWER: Final = 400_000_000
+_IDLE: Final = 99
+"""Urgency of what nobody waits for."""
 _WARM_DEADLINE: Final = 120.0
 """Seconds for the first load on a cold disk and for one sentence prepared."""
 
@@ -77,7 +80,7 @@ class Renderer:
         self._readings = dict(readings or {})
         self._queue = queue
         self._waiting = 0
-        self._turn = asyncio.Lock()
+        self._turn = _Turn()
         self._process: asyncio.subprocess.Process | None = None
         self._drains: set[asyncio.Task[None]] = set()
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
@@ -106,17 +109,23 @@ class Renderer:
         speed: float = DEFAULT_SPEED,
         signal: Signal | None = None,
         deadline_s: float = 60.0,
+        urgency: int = 0,
     ) -> Rendered:
         """Speak `script` as one loudspeaker clip, waiting in the queue included, within `deadline_s`.
 
-        The signal follows kind, colour and stage unless given. Raises VoiceError.
+        The signal follows kind, colour and stage unless given. A smaller `urgency` goes first, and is let in
+        between any two sentences of what is being rendered. Raises VoiceError.
         """
+        ends = asyncio.get_running_loop().time() + deadline_s
+        for sentence in script.sentences:  # into the process's memory; then the whole costs only its shaping
+            one = {**self._speech([sentence], voice, speed), "op": "speak"}
+            await self._ask(one, b"", ends - asyncio.get_running_loop().time(), urgency)
         head = {
             **self._speech(script.sentences, voice, speed),
             "op": "render",
             "signal": (signal or signal_for(kind, colour, stage)).value,
         }
-        told, mp3 = await self._ask(head, b"", deadline_s)
+        told, mp3 = await self._ask(head, b"", ends - asyncio.get_running_loop().time(), urgency)
         return _rendered(told, mp3)
 
     async def shape(
@@ -147,9 +156,11 @@ class Renderer:
     ) -> str:
         """Load the model, then speak `sentences` into the process's memory, one by one, so that a real
         request never waits for more than one. Returns the model's sha256. Raises VoiceError."""
-        told, _ = await self._ask({"op": "warm"}, b"", _WARM_DEADLINE)
+        told, _ = await self._ask({"op": "warm"}, b"", _WARM_DEADLINE, _IDLE)
         for sentence in sentences:
-            await self._ask({**self._speech([sentence], voice, speed), "op": "prepare"}, b"", _WARM_DEADLINE)
+            await self._ask(
+                {**self._speech([sentence], voice, speed), "op": "prepare"}, b"", _WARM_DEADLINE, _IDLE
+            )
         return str(told["model_sha256"])
 
     def voice(self, name: str = DEFAULT_VOICE) -> Voice:
@@ -169,14 +180,14 @@ class Renderer:
         return {"sentences": list(sentences), "voice": voice, "speed": speed, "readings": said}
 
     async def _ask(
-        self, head: dict[str, Any], payload: bytes, deadline_s: float
+        self, head: dict[str, Any], payload: bytes, deadline_s: float, urgency: int = 0
     ) -> tuple[dict[str, Any], bytes]:
         if self._waiting > self._queue:
             raise VoiceError(VoiceFailure.BUSY, f"{self._queue} requests are waiting already")
         self._waiting += 1
         began = False
         try:
-            async with asyncio.timeout(deadline_s), self._turn:
+            async with asyncio.timeout(deadline_s), self._turn.of(urgency):
                 began = True
                 return await self._exchange(head, payload)
         except TimeoutError as error:
@@ -264,6 +275,42 @@ class Renderer:
             await process.wait()
         if self._drains:
             await asyncio.wait(self._drains)
+
+
+class _Turn:
+    """One at a time; the most urgent of those who wait is next, equals as they came."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._arrivals = 0
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+
+    @contextlib.asynccontextmanager
+    async def of(self, urgency: int) -> AsyncIterator[None]:
+        if self._held:
+            turn = asyncio.get_running_loop().create_future()
+            self._arrivals += 1
+            heapq.heappush(self._waiting, (urgency, self._arrivals, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._pass_on()  # it was given to us in the same moment
+                raise
+        self._held = True
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """The turn stays held while it is handed over, so that nobody slips in between."""
+        while self._waiting:
+            turn = heapq.heappop(self._waiting)[2]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._held = False
 
 
 class _WorkerVoice:

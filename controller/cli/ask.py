@@ -97,6 +97,8 @@ def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
         w("f_why"): "\n".join(_some(plan["why"])),
         w("f_problems"): "\n".join(plan["problems"]),
     }
+    if plan.get("voice_problem"):
+        rows[w("f_audio")] = w("no_audio", why=plan["voice_problem"])
     if plan.get("seconds") is not None:
         rows[w("f_audio")] = w("audio", seconds=f"{plan['seconds']:.1f}", voice=plan["voice"])
     for name, value in rows.items():

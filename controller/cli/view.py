@@ -53,6 +53,8 @@ def render_summary(summary: Mapping[str, Any], lang: str) -> RenderableType:
         parts.append(_latency(summary, lang))
     if summary["not_reached"]:
         parts.append(_not_reached(summary, lang))
+    if summary["generic"]:
+        parts.append(Text(w("v_generic", lang), style="bold red"))
     if summary["silent_villages"]:
         names = "、".join(summary["silent_villages"])
         parts.append(Text(w("v_silent_villages", lang, names=names), style="red"))

@@ -59,7 +59,7 @@ def _send(kind: str) -> Callable[..., Code]:
         body = Warned(file, template, colour, area, text, action, valid, codes).body(kind)
         ask.need_somebody(yes=yes, dry_run=dry_run)
         if dry_run or not yes:
-            plan = _plan(call, body)
+            plan = _plan(call, {**body, "sound": False})  # the question is there at once
             if dry_run:
                 return _show_plan(call, plan, kind)
             _stop_if_wrong(plan)

@@ -377,6 +377,14 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "reach": ("{villages} villages, {terminals} terminals", "{villages} 个村，{terminals} 台终端"),
     "play": ("{repeats} ×, volume {volume} %", "{repeats} 遍，音量 {volume} %"),
     "audio": ("{seconds} s, voice {voice}", "{seconds} 秒，语音 {voice}"),
+    "no_audio": (
+        "the voice could not speak it ({why}); the generic clip would go out",
+        "语音合成失败（{why}）；将播放通用提示音",
+    ),
+    "v_generic": (
+        "The voice failed: the clip says only that there is a warning, not what it is.",
+        "语音合成失败：播放的是通用提示，只说有预警，没有具体内容。",
+    ),
     # --- what came of it
     "sent": (
         "Released as {alert}. Follow it with: fenghuo broadcast watch {broadcast}",

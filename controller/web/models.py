@@ -47,6 +47,8 @@ class Send(In):
     kind: Kind
     compose: Compose | None = None
     document: Document | None = None
+    sound: bool = True
+    """For a preview: whether the audio is wanted, which may take a minute."""
 
 
 class Reason(In):
@@ -100,7 +102,10 @@ class Preview(PlanOut):
     spoken: str | None
     """What is said, as read aloud: numbers, units and dates in words."""
     clip: str | None
-    """Hash of the audio, at /v1/clips/<hash>; None with `problems`."""
+    """Hash of the audio, at /v1/clips/<hash>; None with `problems`, without `sound`, or as `voice_problem`
+    says."""
+    voice_problem: str
+    """Why the voice could not speak it now; the generic clip would go out."""
     seconds: float | None
     lufs: float | None
     dbtp: float | None
@@ -196,6 +201,8 @@ class BroadcastOut(BaseModel):
     repeats: int
     clip: str | None
     """Hash of the audio, at /v1/clips/<hash>."""
+    generic: bool
+    """The voice failed, and the clip says only that there is a warning."""
 
 
 class BroadcastLine(BaseModel):
@@ -221,7 +228,7 @@ class TerminalOut(BaseModel):
     simulated: bool
     last_seen: datetime | None
     online: bool
-    """Heard, authenticated, within the last five minutes."""
+    """Heard, authenticated, within the last 20 minutes."""
     health: dict[str, object]
 
 

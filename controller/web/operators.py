@@ -155,29 +155,22 @@ def operators_api(app: App) -> FastAPI:
     async def preview(body: m.Send, who: Operator) -> m.Preview:
         """Who would hear it and what would be said, with the audio. Sends nothing, stores nothing."""
         plan = app.desk.plan(read(body), Kind(body.kind))
-        out = plan_out(plan)
-        if plan.problems:
-            return m.Preview.model_validate(
-                {
-                    **out,
-                    "spoken": None,
-                    "clip": None,
-                    "seconds": None,
-                    "lufs": None,
-                    "dbtp": None,
-                    "voice": None,
-                }
-            )
-        clip = await app.voicing.clip(plan.script)
+        clip, problem = None, ""
+        if body.sound and not plan.problems:
+            try:
+                clip = await app.voicing.clip(plan.script)
+            except VoicingError as error:
+                problem = str(error)
         return m.Preview.model_validate(
             {
-                **out,
-                "spoken": clip.text,
-                "clip": clip.sha256,
-                "seconds": clip.seconds,
-                "lufs": clip.lufs,
-                "dbtp": clip.dbtp,
-                "voice": clip.voice,
+                **plan_out(plan),
+                "spoken": clip.text if clip else None,
+                "clip": clip.sha256 if clip else None,
+                "seconds": clip.seconds if clip else None,
+                "lufs": clip.lufs if clip else None,
+                "dbtp": clip.dbtp if clip else None,
+                "voice": clip.voice if clip else None,
+                "voice_problem": problem,
             }
         )
 

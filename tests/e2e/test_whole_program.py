@@ -225,25 +225,34 @@ async def test_a_preview_says_who_and_what_and_leaves_the_sound_in_a_file(desk: 
 
 
 async def typed(desk: Desk, word: str, *words: str) -> tuple[int, str, str]:
-    """`fenghuo WORDS` at a terminal where somebody types `word`."""
+    """`fenghuo WORDS` at a terminal where somebody types `word` once asked to."""
     ours, theirs = pty.openpty()
-    try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "controller.cli", *words, env=desk.site.env, cwd=desk.site.home,
-            stdin=theirs, stderr=theirs, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        os.close(theirs)
-        os.write(ours, word.encode() + b"\n")
-        async with asyncio.timeout(LIMIT_S):
-            out, _ = await process.communicate()
-        said = b""
+    said = bytearray()
+
+    def read() -> None:
         with contextlib.suppress(OSError):  # the far end is closed
             while chunk := os.read(ours, 65_536):
-                said += chunk
-        assert process.returncode is not None
-        return process.returncode, out.decode(), said.decode()
+                said.extend(chunk)
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "controller.cli", *words, env=desk.site.env, cwd=desk.site.home,
+        stdin=theirs, stderr=theirs, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    os.close(theirs)
+    reader = asyncio.create_task(asyncio.to_thread(read))
+    try:
+        await until(lambda: b"type" in said or process.returncode is not None)
+        os.write(ours, word.encode() + b"\n")  # earlier it would be forgotten
+        async with asyncio.timeout(LIMIT_S):
+            out, _ = await process.communicate()
     finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await reader
         os.close(ours)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), said.decode()
 
 
 async def test_at_a_terminal_only_the_word_of_its_kind_sends_it(desk: Desk) -> None:

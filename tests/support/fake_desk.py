@@ -43,6 +43,7 @@ def plan(kind: str = "test", *problems: str) -> dict[str, Any]:
         silent_villages=["大川镇石门村"],
         text="现在播报暴雨预警。",
         spoken=None if problems else "现在播报暴雨预警",
+        voice_problem="",
         expires=AT,
         repeats=3,
         volume=100,
@@ -127,6 +128,7 @@ def broadcast(
         seconds=12.5,
         repeats=3,
         clip="c" * 64,
+        generic=False,
     ).model_dump(mode="json")
 
 

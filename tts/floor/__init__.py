@@ -9,18 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib import resources
-from typing import Final
+from typing import Final, Literal
 
 from tts.library import ClipRecord
-from tts.voice import Kind
+from tts.voice import Kind, Stage
 
-TEXTS: Final[dict[Kind, tuple[str, ...]]] = {
+Clip = Literal["actual", "exercise", "test", "all-clear"]
+
+TEXTS: Final[dict[Clip, tuple[str, ...]]] = {
     "actual": (
         "请注意，请注意。",
         "这里是应急广播。",
         "有紧急预警，请立即留意周围情况，听从当地政府安排。",
         "再说一遍。",
         "有紧急预警，请立即留意周围情况，听从当地政府安排。",
+    ),
+    "all-clear": (
+        "请注意，请注意。",
+        "这里是应急广播。",
+        "刚才的预警已经解除。",
+        "再说一遍，刚才的预警已经解除。",
     ),
     "exercise": (
         "这是演练，不是真实预警。",
@@ -35,13 +43,14 @@ class FloorError(Exception):
     """A shipped generic clip is missing or damaged: which, and how to mend it."""
 
 
-def file_name(kind: Kind) -> str:
-    return "generic-zh.mp3" if kind == "actual" else f"generic-zh-{kind}.mp3"
+def file_name(clip: Clip) -> str:
+    return "generic-zh.mp3" if clip == "actual" else f"generic-zh-{clip}.mp3"
 
 
-def generic(kind: Kind = "actual") -> tuple[bytes, ClipRecord]:
-    """Bytes and record of the generic Mandarin clip of `kind`, hash-checked. Raises FloorError."""
-    name = file_name(kind)
+def generic(kind: Kind = "actual", stage: Stage = "first") -> tuple[bytes, ClipRecord]:
+    """Bytes and record of the generic Mandarin clip of `kind`, hash-checked. An all-clear has its own: the
+    words of a warning must never end one. Raises FloorError."""
+    name = file_name("all-clear" if kind == "actual" and stage == "cancel" else kind)
     folder = resources.files("tts.floor")
     try:
         record = ClipRecord(**json.loads((folder / f"{name}.json").read_text("utf-8")))

@@ -19,6 +19,7 @@ from tts.floor import TEXTS, file_name
 from tts.library import ClipRecord
 from tts.renderer import Renderer
 from tts.script import Script
+from tts.voice import Kind, Stage
 
 
 async def make(folder: Path) -> list[ClipRecord]:
@@ -27,9 +28,11 @@ async def make(folder: Path) -> list[ClipRecord]:
     with tempfile.TemporaryDirectory() as cache:
         renderer = Renderer(Path(cache))
         try:
-            for kind, sentences in TEXTS.items():
+            for clip, sentences in TEXTS.items():
+                kind: Kind = "actual" if clip == "all-clear" else clip
+                stage: Stage = "cancel" if clip == "all-clear" else "first"
                 script = Script("zh", sentences, "".join(sentences), "floor", "1", sentences)
-                made = await renderer.render(script, kind=kind, colour=None, deadline_s=180)
+                made = await renderer.render(script, kind=kind, colour=None, stage=stage, deadline_s=180)
                 record = ClipRecord(
                     sha256=hashlib.sha256(made.mp3).hexdigest(),
                     size=len(made.mp3),
@@ -42,9 +45,9 @@ async def make(folder: Path) -> list[ClipRecord]:
                     synthetic=True,
                     text=script.text,
                 )
-                (folder / file_name(kind)).write_bytes(made.mp3)
+                (folder / file_name(clip)).write_bytes(made.mp3)
                 told = json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n"
-                (folder / f"{file_name(kind)}.json").write_text(told, "utf-8")
+                (folder / f"{file_name(clip)}.json").write_text(told, "utf-8")
                 records.append(record)
         finally:
             await renderer.close()
