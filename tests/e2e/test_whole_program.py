@@ -649,9 +649,6 @@ async def test_a_broker_that_is_not_there_delays_and_loses_nothing(tmp_path: Pat
         await asyncio.to_thread(broker.stop)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a preview fails with the voice, and with it the question before a send"
-)
 async def test_without_a_voice_an_operator_can_still_look_and_send(tmp_path: Path) -> None:
     async with a_desk(tmp_path, voice="never", terminals=3) as desk:
         code, out, err = await desk.cli("alert", "send", *RAIN, "--area", GOOD[0], "--dry-run")
@@ -661,13 +658,19 @@ async def test_without_a_voice_an_operator_can_still_look_and_send(tmp_path: Pat
         assert code == 0, said
 
 
-@pytest.mark.xfail(strict=True, reason="an open event stream delays the stop and logs a traceback")
 async def test_who_looks_on_does_not_make_a_stop_look_like_a_fault(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    async with site.serve("speaking") as process, site.api.stream("GET", "/v1/events") as events:
-        await anext(events.aiter_lines())
-        process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
-            assert await process.wait() == 0
-    assert "Traceback" not in site.log.read_text()
-    assert " ERROR " not in site.log.read_text()
+    async with a_desk(tmp_path, terminals=20, speed=1.0) as desk:
+        site, process = desk.site, desk.process
+        _, broadcast = await desk.sent("test", "send", *RAIN, "--area", GOOD[0], "--yes")
+        async with (
+            site.api.stream("GET", f"/v1/broadcasts/{broadcast}/watch") as watch,
+            site.api.stream("GET", "/v1/events") as events,
+        ):
+            await anext(watch.aiter_lines())
+            await anext(events.aiter_lines())
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(20):
+                assert await process.wait() == 0
+        log = site.log.read_text()
+        assert "Traceback" not in log
+        assert " uvicorn.error: " not in log

@@ -304,3 +304,40 @@ async def test_a_real_sentence_is_whole_loud_and_private(
         await renderer.close()
     assert [p for p in home.rglob("*") if p.is_file()] == []
     assert (cache.stat().st_mode & 0o777) == 0o700
+
+
+async def test_what_is_urgent_is_let_in_between_the_sentences_of_what_is_not(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    ended: list[str] = []
+
+    async def make(name: str, sentences: tuple[str, ...], urgency: int) -> None:
+        long = Script("zh", sentences, "".join(sentences), "zh", "1", sentences)
+        await renderer.render(long, kind="actual", colour=Colour.RED, urgency=urgency)
+        ended.append(name)
+
+    try:
+        await render(renderer, "ready")
+        drill = asyncio.create_task(make("drill", ("slow",) * 20, urgency=3))
+        await asyncio.sleep(0.3)
+        assert not drill.done()
+        await asyncio.gather(make("whole", ("slow", "slow"), urgency=1), make("lead", ("slow",), urgency=0))
+        await drill
+        assert ended == ["lead", "whole", "drill"]
+    finally:
+        await renderer.close()
+
+
+async def test_a_request_that_gives_up_waiting_leaves_the_turn_to_the_next(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    try:
+        await render(renderer, "ready")
+        first = asyncio.create_task(render(renderer, "slow"))
+        await asyncio.sleep(0.05)
+        given_up = asyncio.create_task(render(renderer, "never"))
+        await asyncio.sleep(0.05)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        assert (await render(renderer, "next"))[0] == "next"
+        await first
+    finally:
+        await renderer.close()

@@ -133,6 +133,16 @@ def test_the_shipped_generic_clip_is_whole_loud_and_labelled(kind: str) -> None:
     assert ("测试" in kept.text) == (kind == "test")
 
 
+def test_the_generic_all_clear_never_says_that_there_is_a_warning() -> None:
+    data, kept = generic("actual", "cancel")
+    assert data != generic("actual")[0]
+    assert "解除" in kept.text
+    assert "紧急预警" not in kept.text
+    sound, rate = decode(data)
+    assert loudness(sound, rate) == pytest.approx(TARGET_LUFS, abs=1.5)
+    assert generic("exercise", "cancel") == generic("exercise")
+
+
 def test_a_damaged_floor_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data, kept = generic()
     (tmp_path / "generic-zh.mp3").write_bytes(data[:-1])
