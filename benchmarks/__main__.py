@@ -45,7 +45,9 @@ async def _road(quick: bool) -> str:
     async with road.library() as clips:
         plan: list[tuple[str, Voice]] = [("cold", "real")]
         if not quick:
-            plan += [("cold", "real"), *[("prepared", "prepared")] * 2, *[("cached", "mute")] * 5]
+            plan += [("cold", "real")]
+            plan += [("prepared", "prepared")] * 2
+            plan += [("cached", "mute")] * 5
         for how, voice in plan:
             say(f"  {how}")
             try:

@@ -25,9 +25,9 @@ from tts.voice import Kind, Stage, VoiceError, signal_for
 
 log = logging.getLogger(__name__)
 
-# A whole message of 60 s takes 10 to 50 s on two cores, as busy as they are; nobody waits for it in silence,
+# A whole message of 60 s takes 10 to 110 s on two cores, as busy as they are; nobody waits for it in silence,
 # because its lead of 10 to 13 s was heard before it, or the generic clip when even that took too long.
-WHOLE_DEADLINE_S: Final = 120.0
+WHOLE_DEADLINE_S: Final = 240.0
 LEAD_DEADLINE_S: Final = 20.0
 # Hazards whose fixed sentences are spoken into memory at the start: nine in ten of a county's warnings
 # (`feeds.md` §2.2), and those that kill.

@@ -658,6 +658,7 @@ async def test_without_a_voice_an_operator_can_still_look_and_send(tmp_path: Pat
         assert code == 0, said
 
 
+@pytest.mark.xfail(strict=True, reason="an open event stream delays the stop by 2 s and logs a traceback")
 async def test_who_looks_on_does_not_make_a_stop_look_like_a_fault(tmp_path: Path) -> None:
     async with a_desk(tmp_path, terminals=20, speed=1.0) as desk:
         site, process = desk.site, desk.process
@@ -666,8 +667,9 @@ async def test_who_looks_on_does_not_make_a_stop_look_like_a_fault(tmp_path: Pat
             site.api.stream("GET", f"/v1/broadcasts/{broadcast}/watch") as watch,
             site.api.stream("GET", "/v1/events") as events,
         ):
-            await anext(watch.aiter_lines())
-            await anext(events.aiter_lines())
+            looking = [watch.aiter_lines(), events.aiter_lines()]  # kept: else they are closed again
+            for lines in looking:
+                await anext(lines)
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(20):
                 assert await process.wait() == 0
