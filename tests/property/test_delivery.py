@@ -109,7 +109,7 @@ def test_nothing_is_sent_after_expiry(known: list, tried: Tried, now: int) -> No
 
 @dataclass
 class World:
-    """One terminal behind a bad link, and the controller's side, on a clock that jumps from event to event."""
+    """One terminal behind a bad link, and the controller, on a clock that jumps from event to event."""
 
     loss: float
     chance: random.Random
