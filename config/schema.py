@@ -505,6 +505,6 @@ class Config(_Strict):
     release: tuple[Rule, ...] = ()
     hold_hook: Annotated[tuple[Argument, ...], Field(min_length=1)] | None = None
     """Program and arguments, run every minute while something is held; {alert} becomes the alert's id.
-    No shell. Read by `controller.release`."""
+    No shell. Read by `controller.escalation`."""
     voice: Voice = Voice()
     broadcast: BroadcastOptions = BroadcastOptions()

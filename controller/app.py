@@ -109,13 +109,14 @@ class App:
         self._feeds = feeds
         self._api = api
         self._village = village
+        self.stopping = asyncio.Event()
+        """Set when the controller is told to stop: event streams end, so that nobody waits for them."""
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Everything, until cancelled."""
         from controller.web.operators import operators_api
         from controller.web.village import village_api
 
-        await self.intake.recover({settings.name: settings.codes for settings, _ in self._feeds})
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.transport.run(self.dispatcher.upward, self._broker), name="transport")
             tasks.create_task(self.dispatcher.run(), name="dispatch")
@@ -126,10 +127,12 @@ class App:
                 escalation.ring(self.store, self.desk, self.metrics, self.config.hold_hook, self.alarm),
                 name="escalation",
             )
+            await self.desk.resume()
+            await self.intake.recover({settings.name: settings.codes for settings, _ in self._feeds})
             for settings, feed in self._feeds:
                 tasks.create_task(self.intake.pump(feed, settings.codes), name=f"feed.{feed.name}")
-            tasks.create_task(_serve(operators_api(self), self._api), name="web.operators")
-            tasks.create_task(_serve(village_api(self), self._village), name="web.village")
+            tasks.create_task(_serve(operators_api(self), self._api, self.stopping), name="web.operators")
+            tasks.create_task(_serve(village_api(self), self._village, self.stopping), name="web.village")
             if ready is not None:
                 ready.set()
 
@@ -183,7 +186,11 @@ class App:
             facts = {terminal: {} for terminal in planned}
             for fact in rows:
                 facts.setdefault(fact.terminal, {})[fact.key] = fact.value
-        waiting = run.waiting if run is not None else 0 if row.done else len(facts)
+        waiting = 0 if row.done else len(facts)
+        if run is not None:
+            # Settled and not yet recorded as done: one thing is still to come.
+            recording = len(run.settled) == len(run.facts) and row.done is None
+            waiting = max(run.waiting, int(recording))
         silent = decode_plan(alert).silent_villages if alert.plan is not None else ()
         return summarise(
             row,
@@ -473,13 +480,14 @@ class _Server(uvicorn.Server):
         yield  # signals are the program's business, not one server's
 
 
-async def _serve(api: FastAPI, sock: socket.socket) -> None:
+async def _serve(api: FastAPI, sock: socket.socket, stopping: asyncio.Event) -> None:
     server = _Server(
         uvicorn.Config(api, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
     )
     try:
         await server.serve(sockets=[sock])
     except asyncio.CancelledError:
+        stopping.set()
         server.should_exit = True
         await server.shutdown(sockets=[])
         raise

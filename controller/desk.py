@@ -350,14 +350,14 @@ class Desk:
     # --- running -------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Takes up what a dead process left, then voices and starts broadcasts until cancelled."""
+        """Voices and starts broadcasts until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            await self._resume()
             while True:
                 row = await self._to_voice.get()
                 tasks.create_task(self._voice_and_send(row), name=f"voice.{row.broadcast.id}")
 
-    async def _resume(self) -> None:
+    async def resume(self) -> None:
+        """Takes up what a dead process left. Once, before anything new is taken in."""
         now = self._dispatcher.now()
         waiting: list[BroadcastRow] = []
         for row in await self._store.broadcasts(limit=1_000):
@@ -390,7 +390,7 @@ class Desk:
         current = await self._store.broadcast(plan.id)
         row = replace(current, broadcast=plan, state=state)
         await self._store.set_broadcast(row)
-        del self._stopped[plan.id]
+        self._stopped.pop(plan.id, None)
         await self._dispatcher.start(row)
 
     async def _heard_by_now(self, broadcasts: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

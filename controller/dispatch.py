@@ -46,9 +46,9 @@ BATCH: Final = 1_000
 # drops the rest (`messaging.md` §1.2); 400 answers always fit.
 OUTSTANDING: Final = 400
 FIRST_QUIET_MS: Final = 300
-LONGEST_FIRST_QUIET_MS: Final = 3_000
+LONGEST_FIRST_QUIET_MS: Final = 1_500
 # Asked this often in vain, a terminal counts as silent for whoever waits; it is still asked until expiry.
-SILENT_AFTER: Final = 4
+SILENT_AFTER: Final = 6
 # A Stop may have to wait for a terminal that is off; its tombstone must outlive the Play it stops.
 STOP_LIFETIME_MS: Final = 24 * 3_600_000
 # Above this many Hello's waiting for their signed time, further ones are dropped: terminals say it again.
@@ -71,6 +71,9 @@ class Run:
     heap: list[tuple[int, str]] = field(default_factory=list)
     due: dict[str, int] = field(default_factory=dict)
     inflight: dict[str, int] = field(default_factory=dict)
+    """Asked and not yet answered → when the answer counts as lost."""
+    wait_until: int = 0
+    """When the last of them does."""
     settled: set[str] = field(default_factory=set)
     spread: int = 0
     pace: float = 1.0
@@ -286,7 +289,7 @@ class Dispatcher:
 
     async def _publish_surely(self, run: Run, command: CommandRow) -> bool:
         """Until the broker has it, the broadcast is stopped, or its time is over. Whether any of it went."""
-        gone = False
+        gone = said = False
         lifetime = max(1, (command.expires - self.now()) // 1000)
         for address in _addresses(command):
             while not (run.stopping and command.verb == "play") and self.now() < command.expires:
@@ -296,7 +299,9 @@ class Dispatcher:
                     gone = True
                     break
                 except TransportError as error:
-                    log.warning("%s: %s; trying again", run.id, error)
+                    if not said:
+                        log.warning("%s: %s; trying again until it goes", run.id, error)
+                        said = True
                     await asyncio.sleep(0.2)
         return gone
 
@@ -307,10 +312,13 @@ class Dispatcher:
         policy = run.policy()
         now = self.now()
         run.inflight = {t: until for t, until in run.inflight.items() if until > now}
+        # One broker queue for all: what the other broadcasts have asked for counts as well.
+        others = sum(len(r.inflight) for r in self.runs.values() if r is not run and r.wait_until > now)
+        room = max(OUTSTANDING - others, OUTSTANDING // 4)
         retry: dict[int, list[str]] = {}
         ask: list[str] = []
         gone: list[FactRow] = []
-        while run.heap and run.heap[0][0] <= now and len(run.inflight) < OUTSTANDING:
+        while run.heap and run.heap[0][0] <= now and len(run.inflight) < room:
             at, terminal = heapq.heappop(run.heap)
             if run.due.get(terminal) != at or terminal in run.settled:
                 continue
@@ -344,7 +352,8 @@ class Dispatcher:
             await self._store.add_facts(gone, (), wall_ms())
             await self._tell(run)
         await self._repeat(run, retry, ask)
-        if len(run.inflight) >= OUTSTANDING:
+        run.wait_until = max(run.inflight.values(), default=0)
+        if len(run.inflight) >= room:
             return max(1, min(run.inflight.values()) - self.now())
         while run.heap and run.due.get(run.heap[0][1]) != run.heap[0][0]:
             heapq.heappop(run.heap)
@@ -596,9 +605,18 @@ class Dispatcher:
                 self._alarm(text)
             for key_id, seen in hello.counters.items():
                 await self._claim(hello.terminal, key_id, seen)
+            await self._stops_first(hello.terminal)
             answer = wire.Time(hello.terminal, hello.nonce, self.now(), groups, self._audio_base)
             await self._send(hello.terminal, self._signers.service.seal(answer), self.now() + 30_000)
             await self._catch_up(hello.terminal, groups)
+
+    async def _stops_first(self, terminal: str) -> None:
+        """Before the time: a Play that a broker kept for it waits there for the time to be judged by, and
+        would sound between that and the Stop."""
+        for run in self.runs.values():
+            if run.stop and terminal in run.facts and terminal not in run.settled:
+                command = next((c for c in run.stop if terminal in c.terminals), run.stop[0])
+                await self._send(terminal, command.envelope, command.expires)
 
     async def _catch_up(self, terminal: str, groups: tuple[str, ...]) -> None:
         """Only the controller decides what a returning terminal gets: what is still valid, at once."""

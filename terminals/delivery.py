@@ -242,8 +242,9 @@ def next_action(facts: Facts, tried: Tried, now: int, policy: Policy) -> Action:
 
 
 def _patience(tried: Tried, policy: Policy) -> int:
-    """Silence to bear after the last word: `quiet`, doubling with each unanswered one."""
-    doublings = min(max(tried.unanswered - 1, 0), 16)
+    """Silence to bear after the last word: `quiet` for the first three, which a busy broker may have dropped
+    among many, then doubling with each unanswered one."""
+    doublings = min(max(tried.unanswered - 3, 0), 16)
     return int(min(policy.quiet << doublings, max(policy.longest_quiet, policy.quiet)))
 
 

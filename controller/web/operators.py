@@ -326,7 +326,7 @@ def operators_api(app: App) -> FastAPI:
                 await asyncio.sleep(max(WATCH_PAUSE_S, 10 * took))
                 await app.changed(broadcast, before, KEEPALIVE_S)
 
-        return StreamingResponse(events(), media_type="text/event-stream")
+        return StreamingResponse(_until(app.stopping, events()), media_type="text/event-stream")
 
     @api.get("/v1/events", tags=["alerts"], response_class=StreamingResponse)
     async def desk_events(who: Operator) -> StreamingResponse:
@@ -350,7 +350,7 @@ def operators_api(app: App) -> FastAPI:
                 )
                 await app.desk.wait_changed(KEEPALIVE_S)
 
-        return StreamingResponse(events(), media_type="text/event-stream")
+        return StreamingResponse(_until(app.stopping, events()), media_type="text/event-stream")
 
     # --- clips, terminals, the log -------------------------------------------------------------
 
@@ -419,6 +419,24 @@ def operators_api(app: App) -> FastAPI:
         return [m.AuditOut.model_validate({**asdict(row), "at": moment(row.at)}) for row in rows]
 
     return api
+
+
+async def _until(stopping: asyncio.Event, events: AsyncIterator[str]) -> AsyncIterator[str]:
+    """`events`, ended by `stopping`: a stream that somebody looks at must not hold up the end."""
+    end = asyncio.ensure_future(stopping.wait())
+    step: asyncio.Future[str | None] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(anext(events, None))
+            await asyncio.wait((step, end), return_when=asyncio.FIRST_COMPLETED)
+            if not step.done() or (event := step.result()) is None:
+                return
+            yield event
+    finally:
+        waiting = [task for task in (end, step) if task is not None and not task.done()]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _event(name: str, data: object) -> str:

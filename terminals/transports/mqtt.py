@@ -69,6 +69,7 @@ class MqttTransport:
             try:
                 async with self._connect() as client:
                     await client.subscribe(self._topics["report"].format("+"), qos=1)
+                    _stop_if_cancelled()
                     self._client = client
                     pause, said = FIRST_PAUSE_S, False
                     log.info("broker %s:%d is there", self._endpoint.host, self._endpoint.port)
@@ -107,6 +108,7 @@ class MqttTransport:
             await client.publish(topic, envelope, qos=1 if sure else 0, retain=False, properties=properties)
         except aiomqtt.MqttError as error:
             raise TransportError(f"broker did not take a command for {topic}: {error}") from error
+        _stop_if_cancelled()
 
     def _connect(self) -> aiomqtt.Client:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -127,3 +129,11 @@ class MqttTransport:
             # 43 ms per command without it (`messaging.md` §2.1).
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
+
+
+def _stop_if_cancelled() -> None:
+    """aiomqtt waits with `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that comes in
+    the same tick as the answer (python/cpython#86296): the task would live on and hang the shutdown."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

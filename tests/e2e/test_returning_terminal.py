@@ -229,22 +229,7 @@ async def test_a_play_still_in_the_brokers_queue_makes_no_sound_after_its_cancel
 
 # The embedded broker queues what is sent without an acknowledgement too, so that the repeated Stops are in
 # its queue as well; mosquitto does not.
-@pytest.mark.parametrize(
-    "kind",
-    [
-        BROKERS[0],
-        pytest.param(
-            *BROKERS[1].values,
-            id="mosquitto",
-            marks=[
-                *BROKERS[1].marks,
-                pytest.mark.xfail(
-                    strict=True, reason="the hello is answered with the time first and with the Stop after it"
-                ),
-            ],
-        ),
-    ],
-)
+@pytest.mark.parametrize("kind", BROKERS)
 async def test_a_play_in_the_queue_makes_no_sound_even_if_its_stop_was_lost_there(
     tmp_path: Path, kind: Any
 ) -> None:

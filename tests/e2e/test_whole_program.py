@@ -658,7 +658,6 @@ async def test_without_a_voice_an_operator_can_still_look_and_send(tmp_path: Pat
         assert code == 0, said
 
 
-@pytest.mark.xfail(strict=True, reason="an open event stream delays the stop by 2 s and logs a traceback")
 async def test_who_looks_on_does_not_make_a_stop_look_like_a_fault(tmp_path: Path) -> None:
     async with a_desk(tmp_path, terminals=20, speed=1.0) as desk:
         site, process = desk.site, desk.process

@@ -170,7 +170,7 @@ async def a_county(path: Path, *, config: str = CONFIG, play_s: float = 0.01) ->
             tasks.create_task(dispatcher.run(), name="dispatch"),
             tasks.create_task(desk.run(), name="desk"),
         ]
-        await asyncio.sleep(0)
+        await desk.resume()
         village.power_on()
         yield County(settings, store, keys, register, village, dispatcher, desk, intake, mouth, alarms)
         for task in running:
