@@ -45,7 +45,7 @@ async def _road(quick: bool) -> str:
     async with road.library() as clips:
         plan: list[tuple[str, Voice]] = [("cold", "real")]
         if not quick:
-            plan += [("cold", "real")]
+            plan += [("cold", "real")] * 2
             plan += [("prepared", "prepared")] * 2
             plan += [("cached", "mute")] * 5
         for how, voice in plan:

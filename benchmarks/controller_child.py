@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,9 +136,10 @@ def watch() -> None:
                 played=sum(1 for facts in run.facts.values() if any(k[1] is State.PLAYED for k in facts)),
             )
 
-    async def warm_(self: Renderer, *args: Any, **kwargs: Any) -> str:
-        model = await warm(self, *args, **kwargs)
-        say("voice ready")
+    async def warm_(self: Renderer, sentences: Sequence[str] = (), **kwargs: Any) -> str:
+        model = await warm(self, sentences, **kwargs)
+        # It is called once for the model and once for the sentences; prepared is only who has spoken them.
+        say("voice prepared" if sentences else "voice loaded")
         return model
 
     for owner, name, wrapped in (

@@ -85,9 +85,11 @@ def roads(runs: Sequence[Run], failures: Sequence[str]) -> str:
         firsts = [min(r.parts, key=lambda p: p.first_playing) for r in runs if r.how == how]
         if firsts:
             waits = [(p.first_playing - p.journalled) / 1e3 for p in firsts]
+            fell_back = sum("generic" in p.part for p in firsts)
             text.append(
                 f"- {how}: text → first terminal playing {_spread(waits, 2)} s; bar {bar:g} s: "
-                f"**{_met(median(waits) < bar)}**"
+                f"**{_met(max(waits) < bar)}** in every run; what was heard first was the generic clip in "
+                f"{fell_back} of {len(firsts)} runs"
             )
     text += [f"- not measured: {line}" for line in failures]
     return "\n".join(text) + "\n"

@@ -15,9 +15,11 @@ from typing import Final
 from benchmarks.site import Failed, Voice, site
 from controller.ids import BEIJING
 from simulators.broker import EmbeddedBroker, MosquittoBroker, mosquitto_binary
+from tts import floor as generic
 
 TERMINALS: Final = 212
 WHOLE_S: Final = 180.0
+GENERIC: Final = generic.generic("actual")[1].sha256
 
 WARNING: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <alert xmlns="urn:oasis:names:tc:emergency:cap:1.2"><identifier>62302341600000_{number}</identifier>
@@ -37,7 +39,7 @@ class Part:
     """Milliseconds since the feed file was there."""
 
     part: str
-    """``lead`` or ``whole``."""
+    """``lead`` or ``whole``; with ``generic clip`` where the voice failed or was too slow for it."""
     sound_s: float
     """Length of one playing."""
     journalled: float
@@ -99,7 +101,7 @@ async def run(
             zero = (published["at"] - dropped) / 1e6
             parts.append(
                 Part(
-                    part=part,
+                    part=f"{part}: generic clip" if told["clip"] == GENERIC else part,
                     sound_s=told["seconds"],
                     journalled=(journalled - dropped) / 1e6,
                     planned=(planned["at"] - dropped) / 1e6,

@@ -223,7 +223,8 @@ async def site(
         try:
             await _until_ready(api, controller)
             if voice != "mute":
-                await controller.named("voice ready", within=2 * STEP_S)
+                ready = "voice prepared" if voice == "prepared" else "voice loaded"
+                await controller.named(ready, within=3 * STEP_S)
             yield Site(home, broker, controller, api)
         finally:
             await api.aclose()
