@@ -17,7 +17,7 @@ from simulators.broker import MosquittoBroker, mosquitto_binary
 from support.county import cap
 from support.running import TOKEN, Site
 
-TERMINALS = int(os.environ.get("FENGHUO_TEST_FLEET", "3000"))
+TERMINALS = int(os.environ.get("FENGHUO_TEST_FLEET", "1500"))
 """Above the 1,020 messages that a default mosquitto keeps for a busy controller (`messaging.md` §1.2)."""
 LIMIT_S = 600.0
 
