@@ -88,8 +88,8 @@ def roads(runs: Sequence[Run], failures: Sequence[str]) -> str:
             fell_back = sum("generic" in p.part for p in firsts)
             text.append(
                 f"- {how}: text → first terminal playing {_spread(waits, 2)} s; bar {bar:g} s: "
-                f"**{_met(max(waits) < bar)}** in every run; what was heard first was the generic clip in "
-                f"{fell_back} of {len(firsts)} runs"
+                f"**{_met(max(waits) < bar)}** ({sum(w < bar for w in waits)} of {len(waits)} runs); "
+                f"what was heard first was the generic clip in {fell_back}"
             )
     text += [f"- not measured: {line}" for line in failures]
     return "\n".join(text) + "\n"
