@@ -76,6 +76,8 @@ class Run:
     """When the last of them does."""
     settled: set[str] = field(default_factory=set)
     spread: int = 0
+    heard: int = 0
+    """When anything new was last heard of it, from whichever terminal; or it was published."""
     pace: float = 1.0
     """How much faster than real time it is played; only in a sandbox other than 1."""
     version: int = 0
@@ -278,6 +280,7 @@ class Dispatcher:
             run.facts[terminal] = delivery.fold(facts, [sent])
             if run.tried[terminal].attempt == 0:  # an answer may already be here
                 run.tried[terminal] = replace(run.tried[terminal], attempt=1, sent=now, unanswered=1)
+        run.heard = self.now()
         run.row = replace(run.row, sending=run.row.sending or wall_ms())
         await self._store.add_facts([FactRow(run.id, t, *sent) for t in run.facts], (), wall_ms())
         for n, command in enumerate(run.first):
@@ -312,6 +315,12 @@ class Dispatcher:
         policy = run.policy()
         now = self.now()
         run.inflight = {t: until for t, until in run.inflight.items() if until > now}
+        if run.heap and run.heard <= now < run.heard + policy.quiet:
+            # While words keep coming, whoever is missing is in the queue, not lost: asking now would make
+            # the burst longer. Held up so for LONGEST_FIRST_QUIET_MS at most.
+            until = min(run.heard + policy.quiet, run.heap[0][0] + LONGEST_FIRST_QUIET_MS)
+            if now < until:
+                return until - now
         # One broker queue for all: what the other broadcasts have asked for counts as well.
         others = sum(len(r.inflight) for r in self.runs.values() if r is not run and r.wait_until > now)
         room = max(OUTSTANDING - others, OUTSTANDING // 4)
@@ -564,6 +573,7 @@ class Dispatcher:
         run.tried[terminal] = replace(tried, heard=now, unanswered=0)
         if not new:
             return False
+        run.heard = now
         run.facts[terminal] = delivery.fold(known, new)
         out += [FactRow(run.id, terminal, key, value) for key, value in new]
         if delivery.is_settled(run.facts[terminal], run.policy()):

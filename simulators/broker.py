@@ -248,6 +248,7 @@ class MosquittoBroker(_Child):
     production: queue limits and packet size of `deploy/mosquitto.conf`; False leaves mosquitto's
         defaults, which silently lose everything above 1,020 messages in a burst (`messaging.md` §1.2).
     persistence: existing folder in which sessions, queues and retained messages outlive `stop`.
+    tls: its certificate and key (PEM files); without them connections are not encrypted.
     """
 
     name = "mosquitto"
@@ -260,8 +261,10 @@ class MosquittoBroker(_Child):
         acl: Path | None = None,
         production: bool = True,
         persistence: Path | None = None,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
         super().__init__(port)
+        self._tls = tls
         self._users = dict(users or {})
         self._acl = acl
         self._production = production
@@ -273,6 +276,8 @@ class MosquittoBroker(_Child):
             raise BrokerError("no mosquitto binary on PATH or in /usr/sbin: install it with `make mosquitto`")
         lines = ["per_listener_settings false", f"listener {port} {HOST}", "set_tcp_nodelay true"]
         lines += ["log_dest stderr", "log_type error", "log_type warning"]
+        if self._tls is not None:
+            lines += [f"certfile {self._tls[0]}", f"keyfile {self._tls[1]}"]
         if os.geteuid() == 0:
             lines.append("user root")  # otherwise it becomes `mosquitto`, who may not read our folder
         if self._users:

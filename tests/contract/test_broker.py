@@ -24,24 +24,14 @@ from simulators.broker import (
     BrokerError,
     EmbeddedBroker,
     MosquittoBroker,
-    mosquitto_binary,
 )
+from support.brokers import BROKERS, needs_mosquitto
 
 REPO = Path(__file__).parents[2]
-needs_mosquitto = [
-    pytest.mark.mosquitto,
-    pytest.mark.skipif(
-        mosquitto_binary() is None, reason="no mosquitto binary: `make mosquitto` installs it"
-    ),
-]
-KINDS = [
-    pytest.param(EmbeddedBroker, id="embedded"),
-    pytest.param(MosquittoBroker, id="mosquitto", marks=needs_mosquitto),
-]
 WAIT = 20  # seconds until a test gives up; no test waits that long when it passes
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=BROKERS)
 def broker(request: pytest.FixtureRequest) -> Iterator[EmbeddedBroker | MosquittoBroker]:
     with request.param() as started:
         yield started
@@ -175,7 +165,7 @@ async def test_a_payload_just_under_the_limit_passes(broker: Any) -> None:
         assert await payloads(both, 1) == [big]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BROKERS)
 async def test_only_a_known_user_with_the_right_password_gets_in(kind: Any) -> None:
     async with kind(users={"controller": 'quo"ted'}) as broker:
         async with client(broker.port, "ok", username="controller", password='quo"ted'):
@@ -188,7 +178,7 @@ async def test_only_a_known_user_with_the_right_password_gets_in(kind: Any) -> N
                     pass
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BROKERS)
 def test_after_stop_and_after_kill_the_port_is_closed_and_the_same_port_starts_again(kind: Any) -> None:
     broker = kind()
     port = broker.start()
@@ -204,7 +194,7 @@ def test_after_stop_and_after_kill_the_port_is_closed_and_the_same_port_starts_a
     broker.kill()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BROKERS)
 def test_a_taken_port_is_refused_with_its_number(kind: Any) -> None:
     with socket.socket() as other:
         other.bind((HOST, 0))
@@ -214,7 +204,7 @@ def test_a_taken_port_is_refused_with_its_number(kind: Any) -> None:
             kind(port).start()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BROKERS)
 def test_it_listens_on_loopback_only(kind: Any) -> None:
     with kind() as broker:
         hexport = f"{broker.port:04X}"
@@ -228,7 +218,7 @@ def test_it_listens_on_loopback_only(kind: Any) -> None:
         assert listening == [f"0100007F:{hexport}"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BROKERS)
 def test_the_broker_ends_when_its_parent_is_killed(kind: Any) -> None:
     code = (
         f"from simulators.broker import {kind.__name__} as B; import time\n"
@@ -288,8 +278,7 @@ async def _queued_then_marker(broker: MosquittoBroker) -> bytes:
             return (await payloads(back, 1))[0]
 
 
-@pytest.mark.mosquitto
-@pytest.mark.skipif(mosquitto_binary() is None, reason="no mosquitto binary: `make mosquitto` installs it")
+@needs_mosquitto
 async def test_mosquittos_own_queue_limit_loses_and_the_production_limit_does_not() -> None:
     async with MosquittoBroker(production=False) as broker:
         assert await _queued_then_marker(broker) == b"marker"
@@ -297,8 +286,7 @@ async def test_mosquittos_own_queue_limit_loses_and_the_production_limit_does_no
         assert await _queued_then_marker(broker) == b"1000"
 
 
-@pytest.mark.mosquitto
-@pytest.mark.skipif(mosquitto_binary() is None, reason="no mosquitto binary: `make mosquitto` installs it")
+@needs_mosquitto
 async def test_mosquitto_with_persistence_keeps_queued_messages_over_a_stop(tmp_path: Path) -> None:
     for folder, expected in ((tmp_path, b"before the stop"), (None, b"after it")):
         broker = MosquittoBroker(persistence=folder)

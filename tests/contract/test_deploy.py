@@ -2,7 +2,6 @@
 
 import asyncio
 import configparser
-import datetime
 import shutil
 import socket
 import ssl
@@ -15,22 +14,15 @@ from pathlib import Path
 
 import aiomqtt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from simulators.broker import HOST, MosquittoBroker, mosquitto_binary, password_hash
+from support.brokers import certificate, needs_mosquitto
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 WAIT = 20
 USERS = {"controller": "c", "t1": "one", "t2": "two"}
-
-needs_mosquitto = pytest.mark.skipif(
-    mosquitto_binary() is None, reason="no mosquitto binary: `make mosquitto` installs it"
-)
 
 
 def client(port: int, user: str, **more: object) -> aiomqtt.Client:
@@ -57,7 +49,6 @@ async def broker_with_acl() -> AsyncIterator[MosquittoBroker]:
         yield broker
 
 
-@pytest.mark.mosquitto
 @needs_mosquitto
 async def test_a_terminal_can_say_only_what_is_its_own_and_never_a_command() -> None:
     end = "fenghuo/zhouqu/rpt/t1"
@@ -83,7 +74,6 @@ async def test_a_terminal_can_say_only_what_is_its_own_and_never_a_command() -> 
         assert await heard(controller, end) == ["fenghuo/zhouqu/here/t1", end]
 
 
-@pytest.mark.mosquitto
 @needs_mosquitto
 async def test_a_terminal_hears_its_own_commands_and_the_groups_and_nothing_else() -> None:
     end = "fenghuo/zhouqu/cmd/t/t1"
@@ -110,7 +100,6 @@ async def test_a_terminal_hears_its_own_commands_and_the_groups_and_nothing_else
         ]
 
 
-@pytest.mark.mosquitto
 @needs_mosquitto
 async def test_a_terminals_will_may_only_speak_for_itself() -> None:
     end = "fenghuo/zhouqu/here/t1"
@@ -124,34 +113,6 @@ async def test_a_terminals_will_may_only_speak_for_itself() -> None:
             except aiomqtt.MqttError:
                 pass
         assert await heard(controller, end) == [end]
-
-
-def _certificate(
-    name: str, folder: Path, signer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None
-) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    san = x509.SubjectAlternativeName([x509.DNSName("localhost")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(signer[0].subject if signer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
-        .add_extension(san, critical=False)
-        .sign(signer[1] if signer else key, hashes.SHA256())
-    )
-    (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / f"{name}.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return certificate, key
 
 
 def _free_ports(count: int) -> list[int]:
@@ -169,14 +130,13 @@ def _started(command: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stderr=subprocess.PIPE)
 
 
-@pytest.mark.mosquitto
 @needs_mosquitto
-async def test_the_production_configuration_starts_and_takes_a_terminals_id_from_its_certificate(
+async def test_the_production_configuration_starts_and_takes_a_terminals_id_from_itscertificate(
     tmp_path: Path,
 ) -> None:
-    authority = _certificate("ca", tmp_path, None)
+    authority = certificate("ca", tmp_path, None)
     for name in ("server", "t1"):
-        _certificate(name, tmp_path, authority)
+        certificate(name, tmp_path, authority)
     (tmp_path / "passwd").write_text(f"controller:{password_hash('c')}\n")
     tls, plain = _free_ports(2)
     text = (DEPLOY / "mosquitto.conf").read_text(encoding="utf-8")

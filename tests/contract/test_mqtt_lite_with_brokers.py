@@ -8,26 +8,14 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from simulators.broker import HOST, EmbeddedBroker, MosquittoBroker, mosquitto_binary
+from simulators.broker import HOST, EmbeddedBroker, MosquittoBroker
 from simulators.mqtt_lite import Connection, Will, connect_packet
+from support.brokers import BROKERS
 
 WAIT = 20  # seconds until a test gives up; no test waits that long when it passes
-KINDS = [
-    pytest.param(EmbeddedBroker, id="embedded"),
-    pytest.param(
-        MosquittoBroker,
-        id="mosquitto",
-        marks=[
-            pytest.mark.mosquitto,
-            pytest.mark.skipif(
-                mosquitto_binary() is None, reason="no mosquitto binary: `make mosquitto` installs it"
-            ),
-        ],
-    ),
-]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=BROKERS)
 def broker(request: pytest.FixtureRequest) -> Iterator[EmbeddedBroker | MosquittoBroker]:
     with request.param() as started:
         yield started

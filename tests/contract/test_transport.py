@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -19,7 +20,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from controller.keys import throw_away
-from simulators.broker import HOST, EmbeddedBroker, MosquittoBroker, mosquitto_binary
+from simulators.broker import HOST, EmbeddedBroker, MosquittoBroker
+from support.brokers import BROKERS, certificate, needs_mosquitto
 from support.village import Unit, Village
 from terminals.agent import core as agent
 from terminals.transport import Address, ToGroup, ToTerminal, Transport, TransportError
@@ -195,21 +197,6 @@ class OverMqtt(Way):
         for terminal in list(self.links):
             await self.leave(terminal)
         await asyncio.to_thread(self.broker.stop)
-
-
-BROKERS = [
-    pytest.param(EmbeddedBroker, id="embedded"),
-    pytest.param(
-        MosquittoBroker,
-        id="mosquitto",
-        marks=[
-            pytest.mark.mosquitto,
-            pytest.mark.skipif(
-                mosquitto_binary() is None, reason="no mosquitto binary: `make mosquitto` installs it"
-            ),
-        ],
-    ),
-]
 
 
 @asynccontextmanager
@@ -453,3 +440,99 @@ async def test_a_broker_that_hangs_is_an_error_and_then_an_outage(mqtt: OverMqtt
         await mqtt.up()
         await mqtt.join("t-0001")
         await mqtt.fence("t-0001")
+
+
+# --- reports come in bursts --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 3000])
+async def test_a_burst_of_reports_arrives_whole_and_in_order(mqtt: OverMqtt, size: int) -> None:
+    bodies = [n.to_bytes(2, "big") * size for n in range(400)]
+    async with mqtt.running():
+        await mqtt.up()
+        await mqtt.join("t-0001")
+        await asyncio.gather(*(mqtt.say("t-0001", body) for body in bodies))
+        await until(lambda: len(mqtt.reports) == len(bodies))
+        assert [body for _, body in mqtt.reports] == bodies
+        await mqtt.fence("t-0001")  # whatever was acknowledged meanwhile, commands still go down
+
+
+@needs_mosquitto
+async def test_a_burst_arrives_whole_over_tls(tmp_path: Path) -> None:
+    certificate("server", tmp_path, None)
+    both = ssl.create_default_context(cafile=str(tmp_path / "server.crt"))
+    broker = MosquittoBroker(tls=(tmp_path / "server.crt", tmp_path / "server.key"))
+    await asyncio.to_thread(broker.start)
+    got: list[bytes] = []
+    ups: list[bool] = []
+
+    async def changed(up: bool) -> None:
+        ups.append(up)
+
+    transport = MqttTransport(Endpoint("localhost", broker.port, tls=both), COUNTY)
+    task = asyncio.create_task(transport.run(lambda _, body: got.append(body), changed))
+    try:
+        await until(lambda: transport.connected)
+        async with aiomqtt.Client(
+            "localhost", broker.port, protocol=aiomqtt.ProtocolVersion.V5, tls_context=both, timeout=WAIT
+        ) as terminal:
+            bodies = [b"%04d" % n * 300 for n in range(1000)]
+            topic = topics(COUNTY)["report"].format("t-0001")
+            await asyncio.gather(*(terminal.publish(topic, body, qos=1) for body in bodies))
+            await until(lambda: len(got) == len(bodies))
+        assert got == bodies
+        assert ups == [True]
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.to_thread(broker.stop)
+
+
+# One CONNACK, one SUBACK for the first packet identifier, then what no broker may say.
+_HELLO = bytes([0x20, 3, 0, 0, 0])
+_SUBSCRIBED = bytes([0x90, 4, 0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(bytes([0x32, 1, 0]), id="cut in the topic's length"),
+        pytest.param(bytes([0x32, 3, 0, 9, 65]), id="topic longer than the packet"),
+        pytest.param(bytes([0x32, 6, 0, 1, 65, 0, 1, 99]), id="properties longer than the packet"),
+        pytest.param(bytes([0x34, 6, 0, 1, 65, 0, 1, 0]), id="QoS 2, which we never ask for"),
+        pytest.param(bytes([0x30, 5, 0, 1, 0xFF, 0, 0]), id="a topic that is no UTF-8"),
+    ],
+)
+async def test_a_broker_that_speaks_nonsense_is_an_outage_and_no_crash(odd: bytes) -> None:
+    connections = 0
+
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(ConnectionError):
+            await reader.read(1000)
+            writer.write(_HELLO)
+            await reader.read(1000)
+            writer.write(_SUBSCRIBED + odd)
+            while await reader.read(1000):
+                pass
+        writer.close()
+
+    server = await asyncio.start_server(broker, HOST, 0)
+    changes: list[bool] = []
+    reports: list[bytes] = []
+
+    async def changed(up: bool) -> None:
+        changes.append(up)
+
+    transport = MqttTransport(Endpoint(HOST, server.sockets[0].getsockname()[1]), COUNTY)
+    task = asyncio.create_task(transport.run(lambda _, body: reports.append(body), changed))
+    try:
+        await until(lambda: connections >= 2)
+        assert not task.done()
+        assert reports == []
+        assert changes[:2] in ([True, False], [])
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.close()

@@ -16,8 +16,9 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from simulators.broker import HOST, EmbeddedBroker, MosquittoBroker, mosquitto_binary
+from simulators.broker import HOST, EmbeddedBroker, MosquittoBroker
 from simulators.fleet import Fleet, FleetOptions
+from support.brokers import BROKERS
 from support.county import cap
 from support.running import LIMIT_S, TOKEN, Site
 from terminals.agent.core import Core, Durable, Fetch, Identity, Send, Sound
@@ -30,19 +31,6 @@ pytestmark = pytest.mark.slow
 
 ME = "sim-00001"
 TOPICS = topics("zhouqu")
-BROKERS = [
-    pytest.param(EmbeddedBroker, id="embedded"),
-    pytest.param(
-        MosquittoBroker,
-        id="mosquitto",
-        marks=[
-            pytest.mark.mosquitto,
-            pytest.mark.skipif(
-                mosquitto_binary() is None, reason="no mosquitto binary: `make mosquitto` installs it"
-            ),
-        ],
-    ),
-]
 
 
 class Place:

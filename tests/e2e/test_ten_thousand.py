@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from simulators.broker import MosquittoBroker, mosquitto_binary
+from simulators.broker import MosquittoBroker
+from support.brokers import NEEDS_MOSQUITTO
 from support.county import cap
 from support.running import TOKEN, Site
 
@@ -21,13 +22,7 @@ TERMINALS = int(os.environ.get("FENGHUO_TEST_FLEET", "1500"))
 """Above the 1,020 messages that a default mosquitto keeps for a busy controller (`messaging.md` §1.2)."""
 LIMIT_S = 600.0
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.mosquitto,
-    pytest.mark.skipif(
-        mosquitto_binary() is None, reason="no mosquitto binary: `make mosquitto` installs it"
-    ),
-]
+pytestmark = [pytest.mark.slow, *NEEDS_MOSQUITTO]
 
 
 @asynccontextmanager
