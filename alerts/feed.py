@@ -17,6 +17,17 @@ class FeedError(Exception):
     """The world's fault: where this feed reads is missing, unreachable or talks nonsense."""
 
 
+class Trust(StrEnum):
+    """What an adapter's source is. Only an official one may ever be configured to sound by itself."""
+
+    OFFICIAL = "official"
+    """May carry the words of who may lawfully issue warnings, provably: configuration decides."""
+    RELAY = "relay"
+    """A public mirror of official warnings (NMC, 12379.cn, weather.com.cn): late, unsigned, rewritten."""
+    UNOFFICIAL = "unofficial"
+    """Commercial or private; states itself that it must not be the only source."""
+
+
 class Outcome(StrEnum):
     TAKEN = "taken"
     """Journalled and understood, whatever was then decided."""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from alerts import hazards
 from alerts.area import Cut, cut
-from alerts.formats import parse
+from alerts.formats import Reading, parse
 from alerts.lifecycle import Refusal, sounds_as
 from alerts.model import Alert, AlertError, CodeScheme
 from alerts.regions import County
@@ -45,7 +45,7 @@ def lint(
 ) -> LintReport:
     """Read `body` as a feed with code list `scheme` would, at `now`, for `county` if given."""
     try:
-        alert = parse(body, scheme=scheme, now=now)
+        alert = parse(body, Reading(scheme), now=now)
     except AlertError as error:
         return LintReport(None, error)
     areas = tuple(area for info in alert.infos for area in info.areas)

@@ -94,6 +94,10 @@ class RegionCode:
         return f"{self.digits} ({self.scheme})"
 
 
+Ring = tuple[tuple[float, float], ...]
+"""(lat, lon) in degrees (WGS-84), as CAP writes them; as an outline the first point is also the last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Circle:
     """Centre in degrees (WGS-84) and radius in kilometres, whatever unit the feed used."""
@@ -104,16 +108,52 @@ class Circle:
 
 
 @dataclass(frozen=True, slots=True)
+class Polygon:
+    """Closed rings of (lat, lon), as CAP writes them; what lies in a hole is outside."""
+
+    outer: Ring
+    holes: tuple[Ring, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Whoever is at most `buffer_km` kilometres from the line; 0 where the source gives no width."""
+
+    points: Ring
+    buffer_km: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Area:
-    """One area block. `codes`, `polygons` and `circles` are united, never intersected."""
+    """One area block. `codes` and shapes are united, unless the feed declares that shapes narrow codes."""
 
     description: str = ""
     codes: tuple[RegionCode, ...] = ()
-    polygons: tuple[tuple[tuple[float, float], ...], ...] = ()
-    """Closed rings of (lat, lon), as CAP writes them."""
+    polygons: tuple[Polygon, ...] = ()
     circles: tuple[Circle, ...] = ()
+    """A radius of 0 is a point."""
+    lines: tuple[Line, ...] = ()
+    excluded: tuple[Polygon, ...] = ()
+    """Taken away from all that this area names (DWD's EXCLUDE_POLYGON)."""
     other_codes: tuple[tuple[str, str], ...] = ()
     """(valueName, value) of geocode systems that we do not target by; kept, shown, never guessed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quake:
+    """One report of an earthquake, as its network saw it then. `place` is the network's own wording."""
+
+    origin: datetime
+    lat: float
+    lon: float
+    magnitude: float
+    depth_km: float | None = None
+    place: str = ""
+    report: int = 1
+    """Number of the report; a later one replaces it."""
+    final: bool = False
+    intensity: float | None = None
+    """Greatest intensity by the agency's own estimate (GB/T 17742, 1 to 12)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +177,7 @@ class Info:
     web: str = ""
     areas: tuple[Area, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
+    quake: Quake | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +203,7 @@ class Alert:
     references: tuple[Reference, ...] = ()
     note: str = ""
     format: str = ""
-    """``cap-1.2``, ``cap-1.1``, ``cap-1.0``, ``national`` or ``operator``."""
+    """``cap-1.2``, ``cap-1.1``, ``cap-1.0``, ``national``, ``operator`` or the name of a list format."""
     raw_sha256: str = ""
     """Hash of the original bytes, which the journal keeps."""
     inferred: tuple[str, ...] = ()

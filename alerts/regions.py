@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from alerts.model import CodeScheme, RegionCode
+from alerts.model import CodeScheme, Polygon, RegionCode
 
 _V = TypeVar("_V")
 
@@ -35,6 +35,8 @@ class Township:
     mca: str | None
     nbs: str | None
     old_names: tuple[str, ...] = ()
+    position: tuple[float, float] | None = None
+    """(lat, lon) of its seat, WGS-84."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,9 @@ class Village:
     name: str
     nbs: str | None
     township_key: str
+    position: tuple[float, float] | None = None
+    """(lat, lon), WGS-84; None until the county has measured it."""
+    population: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class County:
     meanings: tuple[Meaning, ...] = ()
     neighbours: tuple[str, ...] = ()
     """Names of other counties that an operator might type."""
+    boundary: tuple[Polygon, ...] = ()
+    """Outline (WGS-84); empty where the pack has none."""
     _township: dict[str, Township] = field(init=False, repr=False, compare=False)
     _mca: dict[str, Township] = field(init=False, repr=False, compare=False)
     _nbs: dict[str, Township] = field(init=False, repr=False, compare=False)

@@ -106,7 +106,7 @@ class Intake:
         now = moment(wall_ms())
         known = await self._desk.known()
         try:
-            alert = formats.parse(body, scheme=scheme, now=now)
+            alert = formats.parse(body, formats.Reading(scheme), now=now)
             judged = self._desk.judge(alert, known, now)
         except AlertError as error:
             return Taken(Outcome.REFUSED, str(error))

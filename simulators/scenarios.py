@@ -157,7 +157,7 @@ def _villages(warning: str, pack: Pack) -> frozenset[str]:
     now = datetime.now(_BEIJING)
     body = fill(warning, identifier="scenario", sent=now, expires=now + timedelta(hours=1))
     try:
-        alert = formats.parse(body, scheme=CodeScheme.MCA, now=now)
+        alert = formats.parse(body, formats.Reading(CodeScheme.MCA), now=now)
     except AlertError as error:
         raise ScenarioError(f"{warning}: {error}") from error
     named = cut([area for info in alert.infos for area in info.areas], pack.county)

@@ -1,34 +1,46 @@
-"""Bytes → Alert. Which format it is, the document itself says."""
+"""Bytes → Alert. Which format it is, an XML document says itself; of JSON the feed declares it."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from alerts.formats import cap, national, xml
 from alerts.formats.fields import Notes
 from alerts.model import Alert, AlertError, CodeScheme, MsgType
 
 
-def parse(body: bytes, *, scheme: CodeScheme = CodeScheme.UNKNOWN, now: datetime) -> Alert:
-    """The warning in `body`, CAP or national, or an AlertError that says what is wrong and where.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a feed's documents are to be read: what its configuration and its adapter declare."""
 
-    `scheme` is the list of division codes the feed is declared to use. `now` (aware) only words
-    remarks, e.g. that the message is from the future; nothing is judged by it here.
+    scheme: CodeScheme = CodeScheme.UNKNOWN
+    """The list that its division codes are from."""
+    format: str = ""
+    """A name of `FORMATS`; empty for XML, which says itself what it is."""
+    shapes_narrow: bool = False
+    """Whether a shape beside codes narrows them. If not, both are meant (design §7: nothing is guessed)."""
+    certificates: tuple[bytes, ...] = ()
+    """Certificates (PEM) that may sign; one of them, or what it signed, must have made the signature."""
+    must_be_signed: bool = False
+    """Refuse what is not signed, or not by one of `certificates`."""
+
+
+FORMATS: Final[dict[str, Callable[[bytes, Notes, Reading], Alert]]] = {}
+"""Readers of what is not XML: (body, notes, reading) → Alert, or AlertError."""
+
+
+def parse(body: bytes, reading: Reading = Reading(), *, now: datetime) -> Alert:
+    """The warning in `body`, or an AlertError that says what is wrong and where.
+
+    `now` (aware) only words remarks, e.g. that the message is from the future; nothing is judged by it
+    here.
     """
-    root, remarks = xml.read(body)
-    notes = Notes(list(remarks))
-    if root.name != "alert":
-        raise AlertError(
-            root.path,
-            "is not a warning",
-            "an <alert> of CAP or the national format is read; lists by the index feed",
-        )
-    if national.looks_national(root):
-        alert = national.read(root, notes, scheme=scheme)
-    else:
-        alert = cap.read(root, notes, scheme=scheme)
+    notes = Notes()
+    alert = FORMATS.get(reading.format, _xml)(body, notes, reading)
     _compare(alert, now, notes)
     return replace(
         alert,
@@ -36,6 +48,20 @@ def parse(body: bytes, *, scheme: CodeScheme = CodeScheme.UNKNOWN, now: datetime
         inferred=tuple(notes.inferred),
         remarks=tuple(notes.remarks),
     )
+
+
+def _xml(body: bytes, notes: Notes, reading: Reading) -> Alert:
+    root, remarks = xml.read(body)
+    notes.remarks.extend(remarks)
+    if root.name != "alert":
+        raise AlertError(
+            root.path,
+            "is not a warning",
+            "an <alert> of CAP or the national format is read; lists by the index feed",
+        )
+    if national.looks_national(root):
+        return national.read(root, notes, scheme=reading.scheme)
+    return cap.read(root, notes, scheme=reading.scheme)
 
 
 def _compare(alert: Alert, now: datetime, notes: Notes) -> None:

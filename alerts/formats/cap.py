@@ -23,6 +23,7 @@ from alerts.model import (
     CodeScheme,
     Info,
     MsgType,
+    Polygon,
     Reference,
     RegionCode,
     Scope,
@@ -243,4 +244,10 @@ def _area(area: Element, scheme: CodeScheme, notes: Notes, *, china: bool) -> Ar
             notes.remark(f"{child.path} is empty")
             continue
         circles.append(fields.circle(child.text, child.path, china=china))
-    return Area(area.get("areaDesc"), tuple(codes), tuple(rings), tuple(circles), tuple(other))
+    return Area(
+        area.get("areaDesc"),
+        tuple(codes),
+        tuple(Polygon(ring) for ring in rings),
+        tuple(circles),
+        other_codes=tuple(other),
+    )

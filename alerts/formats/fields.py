@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from alerts.model import AlertError, Circle, CodeScheme, Colour, RegionCode
+from alerts.model import AlertError, Circle, CodeScheme, Colour, RegionCode, Ring
 from alerts.regions import strip_padding
 
 BEIJING: Final = timezone(timedelta(hours=8))
@@ -21,7 +21,6 @@ MAX_VERTICES: Final = 10_000
 """Per polygon (`geo.md` §4)."""
 
 _E = TypeVar("_E", bound=StrEnum)
-Ring = tuple[tuple[float, float], ...]
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from alerts.model import (
     Colour,
     Info,
     MsgType,
+    Polygon,
     Reference,
     Scope,
     Severity,
@@ -204,4 +205,6 @@ def _area(area: Element, scheme: CodeScheme, notes: Notes) -> Area:
         for child in area.all("circle")
         if child.text
     )
-    return Area(", ".join(names), codes, tuple(rings), circles, tuple(lines))
+    return Area(
+        ", ".join(names), codes, tuple(Polygon(ring) for ring in rings), circles, other_codes=tuple(lines)
+    )

@@ -129,7 +129,7 @@ def operators_api(app: App) -> FastAPI:
             data = base64.b64decode(body.document.body, validate=True)
         except binascii.Error as error:
             raise HTTPException(422, f"document.body is not base64: {error}") from error
-        return formats.parse(data, scheme=CodeScheme(body.document.codes), now=moment(wall_ms()))
+        return formats.parse(data, formats.Reading(CodeScheme(body.document.codes)), now=moment(wall_ms()))
 
     def plan_out(plan: Plan) -> dict[str, object]:
         script = app.voicing.script(plan.script)

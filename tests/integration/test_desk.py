@@ -411,7 +411,7 @@ async def test_an_unknown_hazard_is_refused_with_the_list(county: County) -> Non
 async def test_a_document_is_sent_only_as_what_it_says_it_is(
     county: County, status: str, kind: Kind, goes: bool
 ) -> None:
-    alert = formats.parse(cap(status=status), scheme=CodeScheme.MCA, now=moment(wall_ms()))
+    alert = formats.parse(cap(status=status), formats.Reading(CodeScheme.MCA), now=moment(wall_ms()))
     done = await county.desk.send(alert, kind, "李值班")
     assert isinstance(done, Released) is goes
 

@@ -9,7 +9,7 @@ from alert_builders import COUNTY, FIXTURES, SHARED, cap_text, national_text
 
 from alerts import hazards
 from alerts.area import cut
-from alerts.formats import parse, xml
+from alerts.formats import Reading, parse, xml
 from alerts.model import (
     Alert,
     AlertError,
@@ -29,7 +29,7 @@ NOW = datetime(2026, 7, 15, 0, 0, tzinfo=UTC)
 
 
 def read(text: str | bytes, scheme: CodeScheme = CodeScheme.UNKNOWN) -> Alert:
-    return parse(text.encode() if isinstance(text, str) else text, scheme=scheme, now=NOW)
+    return parse(text.encode() if isinstance(text, str) else text, Reading(scheme), now=NOW)
 
 
 def swap(text: str, *pairs: tuple[str, str]) -> str:
@@ -278,13 +278,13 @@ def with_shape(shape: str) -> str:
 def test_a_polygon_and_a_circle_are_read() -> None:
     polygon = "<polygon>\n33.7,104.4 33.8,104.4\t33.8,104.5 33.7,104.4 </polygon>"
     area = read(with_shape(polygon + "<circle>33.7, 104.4 12.5</circle>")).main.areas[0]
-    assert area.polygons == (((33.7, 104.4), (33.8, 104.4), (33.8, 104.5), (33.7, 104.4)),)
+    assert [p.outer for p in area.polygons] == [((33.7, 104.4), (33.8, 104.4), (33.8, 104.5), (33.7, 104.4))]
     assert area.circles == (Circle(33.7, 104.4, 12.5),)
 
 
 def test_an_open_ring_of_three_points_is_closed_with_a_remark() -> None:
     alert = read(with_shape("<polygon>33.7,104.4 33.8,104.4 33.8,104.5</polygon>"))
-    ring = alert.main.areas[0].polygons[0]
+    ring = alert.main.areas[0].polygons[0].outer
     assert ring[0] == ring[-1]
     assert len(ring) == 4
     assert any("not closed" in remark for remark in alert.remarks)

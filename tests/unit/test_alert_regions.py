@@ -7,7 +7,7 @@ import pytest
 from alert_builders import ALL, COUNTY, SHARED
 
 from alerts.area import cut
-from alerts.model import Area, Circle, CodeScheme, RegionCode
+from alerts.model import Area, Circle, CodeScheme, Polygon, RegionCode
 from alerts.regions import County, Meaning, Reason, Resolved, Township, Unresolved, Village
 
 MCA, NBS, UNKNOWN = CodeScheme.MCA, CodeScheme.NBS, CodeScheme.UNKNOWN
@@ -259,7 +259,11 @@ def test_another_county_alone_is_empty() -> None:
         (area("623023306"),),
         (area("623023999"),),
         (area("623023101", circles=(Circle(33.7, 104.4, 5),)),),
-        (area("623023101", polygons=(((33.7, 104.4), (33.8, 104.4), (33.8, 104.5), (33.7, 104.4)),)),),
+        (
+            area(
+                "623023101", polygons=(Polygon(((33.7, 104.4), (33.8, 104.4), (33.8, 104.5), (33.7, 104.4))),)
+            ),
+        ),
         (area(circles=(Circle(33.7, 104.4, 5),)),),
         (area(other_codes=(("SAME", "006109"),)),),
         (area("623023101", other_codes=(("EXCLUDE_POLYGON", "33,104 …"),)),),
