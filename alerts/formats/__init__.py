@@ -40,7 +40,8 @@ def parse(body: bytes, reading: Reading = Reading(), *, now: datetime) -> Alert:
     here.
     """
     notes = Notes()
-    alert = FORMATS.get(reading.format, _xml)(body, notes, reading)
+    reader = FORMATS[reading.format] if reading.format else _xml
+    alert = reader(body, notes, reading)
     _compare(alert, now, notes)
     return replace(
         alert,

@@ -171,7 +171,7 @@ async def test_an_unforeseen_error_quarantines_one_document_with_an_alarm(
 ) -> None:
     real = formats.parse
 
-    def broken(body: bytes, **rest: object) -> object:
+    def broken(body: bytes, *_: object, **rest: object) -> object:
         if b"POISON" in body:
             raise RuntimeError("a bug of ours")
         return real(body, **rest)  # type: ignore[arg-type]
