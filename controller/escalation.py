@@ -20,26 +20,43 @@ EVERY_MS: Final = 60_000
 # An SMS gateway that takes longer is hanging; the next minute tries again.
 HOOK_TIMEOUT_S: Final = 30.0
 STORE_PAUSE_S: Final = 10.0
+# A storm of held warnings must not become a storm of processes.
+HOOKS_AT_ONCE: Final = 20
 
 
 async def ring(
     store: Store, desk: Desk, metrics: Metrics, hook: Sequence[str] | None, alarm: Callable[[str], None]
 ) -> None:
-    """Until cancelled. `hook`: program and arguments, ``{alert}`` replaced by the id; no shell."""
+    """Until cancelled. `hook`: program and arguments, ``{alert}`` replaced by the id; no shell. Each alert
+    has its own: one that hangs delays no other's."""
     rung: dict[str, int] = {}
-    while True:
-        now = wall_ms()
+    calling: set[str] = set()
+    gate = asyncio.Semaphore(HOOKS_AT_ONCE)
+
+    async def call(command: Sequence[str], alert: str) -> None:
         try:
-            held = await store.alerts(state=AlertState.HELD)
-        except StoreError as error:
-            alarm(str(error))
-            await asyncio.sleep(STORE_PAUSE_S)
-            continue
-        metrics.held.set(len(held))
-        metrics.held_longest.set(max(((now - h.created) / 1000 for h in held), default=0))
-        rung = {h.id: rung[h.id] for h in held if h.id in rung}
-        for alert in held:
-            if now - rung.get(alert.id, 0) >= EVERY_MS:
+            async with gate:
+                problem = await _run([word.replace("{alert}", alert) for word in command])
+        finally:
+            calling.discard(alert)
+        if problem:
+            alarm(f"hold_hook for {alert}: {problem}")
+
+    async with asyncio.TaskGroup() as hooks:
+        while True:
+            now = wall_ms()
+            try:
+                held = await store.alerts(state=AlertState.HELD)
+            except StoreError as error:
+                alarm(str(error))
+                await asyncio.sleep(STORE_PAUSE_S)
+                continue
+            metrics.held.set(len(held))
+            metrics.held_longest.set(max(((now - h.created) / 1000 for h in held), default=0))
+            rung = {h.id: rung[h.id] for h in held if h.id in rung}
+            for alert in held:
+                if now - rung.get(alert.id, 0) < EVERY_MS:
+                    continue
                 rung[alert.id] = now
                 minutes = (now - alert.created) // 60_000
                 log.warning(
@@ -49,12 +66,11 @@ async def ring(
                     alert.headline,
                     alert.reason,
                 )
-                if hook is not None:
-                    problem = await _run([word.replace("{alert}", alert.id) for word in hook])
-                    if problem:
-                        alarm(f"hold_hook for {alert.id}: {problem}")
-        due = min((rung[h.id] + EVERY_MS for h in held), default=now + EVERY_MS)
-        await desk.wait_changed(max(0.05, (due - wall_ms()) / 1000))
+                if hook is not None and alert.id not in calling:
+                    calling.add(alert.id)
+                    hooks.create_task(call(hook, alert.id), name=f"hook.{alert.id}")
+            due = min((rung[h.id] + EVERY_MS for h in held), default=now + EVERY_MS)
+            await desk.wait_changed(max(0.05, (due - wall_ms()) / 1000))
 
 
 async def _run(command: Sequence[str]) -> str:
