@@ -9,6 +9,7 @@ the operator. Inside the product a township or village has one internal key.
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,9 +22,12 @@ _V = TypeVar("_V")
 
 NATION: Final = "10"
 """100000 is the whole country in the meteorological code list; no province has it."""
-_TOWNSHIP_ENDS: Final = ("街道办事处", "街道", "民族乡", "镇", "乡")
+_TOWNSHIP_ENDS: Final = ("街道办事处", "街道", "民族乡", "苏木", "地区", "镇", "乡")
 _COMMITTEES: Final = ("村民委员会", "居民委员会", "村委会", "居委会")
 _COUNTY_ENDS: Final = ("自治县", "自治旗", "县", "旗", "市", "区")
+_DIVISION_ENDS: Final = (*_COUNTY_ENDS, "省", "州", "盟")
+_EXCEPT: Final = ("除", "不含", "不包括", "以外", "之外")
+_BETWEEN: Final = re.compile(r"[\s、，,;；。/|（）()\[\]]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ class Village:
 class Meaning:
     """What nine digits of this county mean in a list where they are none of our townships.
 
-    `source` is ``mca``, ``nbs`` or ``former`` (an older edition); the name is shown, never targeted.
+    `source` is ``mca``, ``nbs`` or ``former`` (an older edition). The name is shown; a former one is
+    targeted only where a township has it as a name or old name and the text beside the code says so.
     """
 
     digits: str
@@ -157,8 +162,13 @@ class County:
 
     # --- codes -----------------------------------------------------------------------------------------
 
-    def resolve(self, code: RegionCode) -> Resolved | Unresolved:
-        """The villages that `code` names in this county; never more than it names."""
+    def resolve(self, code: RegionCode, beside: str = "") -> Resolved | Unresolved:
+        """The villages that `code` names in this county; never more than it names.
+
+        The declared list decides. A code without one that has several meanings is resolved only where
+        `beside`, the words that stand with it (CAP's areaDesc), name exactly one of them; the note then
+        says so. Else it is `Unresolved` with every meaning.
+        """
         digits = strip_padding(code.digits)
         if len(digits) in (2, 4) or digits == self.code:
             return self._larger(digits)
@@ -171,14 +181,14 @@ class County:
             )
         if len(digits) == 12:
             return self._village_code(digits)
-        return self._township_code(digits, code.scheme)
+        return self._township_code(digits, code.scheme, beside)
 
     def whole(self, note: str = "") -> Resolved:
         """Every village of the county."""
         return Resolved(frozenset(unit.key for unit in self.villages), f"{self.name}全县", None, note)
 
     def _larger(self, digits: str) -> Resolved | Unresolved:
-        if digits == self.code:
+        if digits.ljust(6, "0") == self.code:  # 4419 is 东莞市, which has no counties
             return self.whole()
         if digits == NATION or self.code.startswith(digits):
             larger = "the whole country" if digits == NATION else self._name_of(digits)
@@ -196,47 +206,87 @@ class County:
             return Unresolved(Reason.UNKNOWN_CODE, f"{digits} is no village of {self.name}{where}")
         return self._of_village(village)
 
-    def _township_code(self, digits: str, scheme: CodeScheme) -> Resolved | Unresolved:
-        mca, nbs = self._mca.get(digits), self._nbs.get(digits)
-        if scheme is CodeScheme.UNKNOWN:
-            in_mca = mca.name if mca else self._meaning(digits, "mca")
-            in_nbs = nbs.name if nbs else self._meaning(digits, "nbs")
-            found = mca or nbs
-            former = self._meaning(digits, "former")
-            if found is not None and former and former not in (found.name, *found.old_names):
-                # A source that does not name its list may still use the older one: another valley.
-                return Unresolved(
-                    Reason.AMBIGUOUS,
-                    f"{digits} is {found.name} today but was {former} in the older list, and the source does "
-                    "not say which it uses; confirm by name, or declare the feed's list",
-                    (found.name, former),
-                )
-            if found is not None and (in_mca == in_nbs or not (in_mca and in_nbs)):
-                return self._of_township(found, digits)
-            if in_mca and in_nbs and found is not None:
-                return Unresolved(
-                    Reason.AMBIGUOUS,
-                    f"{digits} is {in_mca} in the MCA list (民政部) but {in_nbs} in the NBS list (统计局), "
-                    "and the source does not say which it uses; confirm by name, or declare the feed's list",
-                    (in_mca, in_nbs),
-                )
-        else:
-            listed = mca if scheme is CodeScheme.MCA else nbs
-            if listed is not None:
-                return self._of_township(listed, digits)
+    def _township_code(self, digits: str, scheme: CodeScheme, beside: str) -> Resolved | Unresolved:
+        if scheme is not CodeScheme.UNKNOWN:
+            listed = (self._mca if scheme is CodeScheme.MCA else self._nbs).get(digits)
+            if listed is None:
+                return Unresolved(Reason.UNKNOWN_CODE, self._unknown_text(digits, scheme))
+            return self._of_township(listed, digits, beside)
+        meanings = self._meanings_of(digits)
+        identities = {identity for _, _, identity in meanings}
+        current = any(source != "former" for source, _, _ in meanings)
+        if current and len(identities) == 1:
+            unit = self._township.get(min(identities))
+            if unit is not None:
+                return self._of_township(unit, digits, beside)
+        said = identities & self._named_beside(beside)
+        unit = self._township.get(min(said)) if len(said) == 1 else None
+        if unit is not None:
+            note = f"{_told_apart(digits, meanings)}; the text beside it says {unit.name}"
+            return Resolved(self._within[unit.key], unit.name, unit.key, note)
+        if current and len(identities) > 1:
+            # A source that does not name its list may use either, or an older one: another valley.
+            return Unresolved(
+                Reason.AMBIGUOUS,
+                f"{_told_apart(digits, meanings)}, and the source does not say which it uses; "
+                "confirm by name, or declare the feed's list",
+                tuple(dict.fromkeys(name for _, name, _ in meanings)),
+            )
         return Unresolved(Reason.UNKNOWN_CODE, self._unknown_text(digits, scheme))
+
+    def _meanings_of(self, digits: str) -> list[tuple[str, str, str]]:
+        """(list, name, identity) of all that these nine digits mean or meant."""
+        found = []
+        for source, table in (("mca", self._mca), ("nbs", self._nbs), ("former", {})):
+            unit = table.get(digits)
+            name = unit.name if unit else self._meaning(digits, source)
+            if name:
+                found.append((source, name, unit.key if unit else self._identity(name)))
+        return found
+
+    def _identity(self, name: str) -> str:
+        """Key of the one township with this name or old name; else the name itself, marked as no key."""
+        units = [unit for unit in self.townships if unit.name == name] or [
+            unit for unit in self.townships if name in unit.old_names
+        ]
+        return units[0].key if len(units) == 1 else f"?{name}"
+
+    def _named_beside(self, text: str) -> set[str]:
+        """Identities that `text` names beyond doubt: each stands at the beginning of a part of its own,
+        after our own county at most. Empty where it excludes something or names another division."""
+        if not text or any(word in text for word in _EXCEPT):
+            return set()
+        names = {name: self._identity(name) for name in self._township_names()}
+        stems: dict[str, set[str]] = {}
+        for name, identity in names.items():
+            stems.setdefault(township_stem(name), set()).add(identity)
+        above = (self.province, self.prefecture, self.name)
+        found = set()
+        for part in _BETWEEN.split(unicodedata.normalize("NFKC", text)):
+            # A unit may itself be called 高阳县锦华街道, beside another called 锦华街道: then both are named.
+            bare = part
+            for larger in above:
+                bare = bare.removeprefix(larger) if larger else bare
+            for each in {part, bare}:
+                longest = max((name for name in names if each.startswith(name)), key=len, default="")
+                if longest:
+                    found.add(names[longest])
+                elif len(stems.get(each, ())) == 1:
+                    found |= stems[each]
+            if bare.endswith(_DIVISION_ENDS) and bare not in names and bare != county_stem(self.name):
+                return set()
+        return found
+
+    def _township_names(self) -> Iterator[str]:
+        for unit in self.townships:
+            yield unit.name
+            yield from unit.old_names
+        yield from (item.name for item in self.meanings)
 
     def _unknown_text(self, digits: str, scheme: CodeScheme) -> str:
         which = {CodeScheme.MCA: "the MCA list", CodeScheme.NBS: "the NBS list"}.get(scheme, "either list")
-        hints = [
-            f"in the {label} it is {name}"
-            for label, name in (
-                ("MCA list", self._mca[digits].name if digits in self._mca else self._meaning(digits, "mca")),
-                ("NBS list", self._nbs[digits].name if digits in self._nbs else self._meaning(digits, "nbs")),
-                ("former list", self._meaning(digits, "former")),
-            )
-            if name
-        ]
+        labels = {"mca": "MCA list", "nbs": "NBS list", "former": "former list"}
+        hints = [f"in the {labels[source]} it is {name}" for source, name, _ in self._meanings_of(digits)]
         return f"{digits} is no township of {self.name} in {which}" + "".join(f"; {hint}" for hint in hints)
 
     def _meaning(self, digits: str, source: str) -> str:
@@ -244,12 +294,16 @@ class County:
             (item.name for item in self.meanings if (item.digits, item.source) == (digits, source)), ""
         )
 
-    def _of_township(self, unit: Township, digits: str = "") -> Resolved:
+    def _of_township(self, unit: Township, digits: str = "", beside: str = "") -> Resolved:
+        notes = []
         former = self._meaning(digits, "former")
-        note = ""
-        if former and former != unit.name and former not in unit.old_names:
-            note = f"an older list used {digits} for {former}"
-        return Resolved(self._within[unit.key], unit.name, unit.key, note)
+        if former and self._identity(former) != unit.key:
+            notes.append(f"an older list used {digits} for {former}")
+        others = self._named_beside(beside)
+        if others and unit.key not in others:
+            names = (self._township[key].name if key in self._township else key[1:] for key in sorted(others))
+            notes.append(f"but the text beside it names {'、'.join(names)}")
+        return Resolved(self._within[unit.key], unit.name, unit.key, "; ".join(notes))
 
     def _of_village(self, village: Village) -> Resolved:
         township = self._township[village.township_key]
@@ -277,7 +331,7 @@ class County:
             typed = typed.removeprefix(above)
         if typed in (self.name, "全县", f"{self.name}全县"):
             return self.whole()
-        if typed == _without(self.name, _COUNTY_ENDS):
+        if typed == county_stem(self.name):
             unit = self._named(typed)
             if unit is None:
                 return self.whole()
@@ -290,6 +344,12 @@ class County:
         found = self._named(typed)
         if found is not None:
             return found
+        if any(item.source == "former" and item.name == typed for item in self.meanings):
+            return Unresolved(
+                Reason.UNKNOWN_NAME,
+                f"{typed} is a former unit of {self.name} that no township continues by itself; name the "
+                "townships or villages of today",
+            )
         for other in self.neighbours:
             if other != self.name and typed.startswith(other):
                 return Unresolved(Reason.OTHER_COUNTY, f"{typed} lies in {other}, not in {self.name}")
@@ -306,7 +366,7 @@ class County:
     def _typed_code(self, digits: str) -> Resolved | Unresolved:
         if len(digits) not in (6, 9, 12):
             return Unresolved(Reason.UNKNOWN_CODE, f"{digits[:20]} is not a code of 6, 9 or 12 digits")
-        if len(strip_padding(digits)) < 6:
+        if len(strip_padding(digits)) < 6 and strip_padding(digits).ljust(6, "0") != self.code:
             return Unresolved(
                 Reason.UNKNOWN_CODE,
                 f"{digits} is larger than a county; for all of it type {self.name}",
@@ -330,12 +390,12 @@ class County:
             if townships:
                 return self._one_township(townships, typed)
         for unit in self.townships:
-            for name in (unit.name, *unit.old_names, f"{_without(unit.name, _TOWNSHIP_ENDS)}/"):
+            for name in (unit.name, *unit.old_names, f"{township_stem(unit.name)}/"):
                 rest = typed.removeprefix(name)
                 if rest != typed and (villages := self._villages_named(rest.lstrip("/"), unit.key)):
                     return self._one_village(villages, typed)
         villages = self._villages_named(typed, None)
-        stems = [unit for unit in self.townships if _without(unit.name, _TOWNSHIP_ENDS) == typed]
+        stems = [unit for unit in self.townships if township_stem(unit.name) == typed]
         if villages and stems:
             options = (*(unit.name for unit in stems), *self._options(villages))
             return Unresolved(Reason.AMBIGUOUS, f"{typed} may be {' or '.join(options)}", options)
@@ -391,6 +451,26 @@ def strip_padding(digits: str) -> str:
         if len(digits) == length and not digits[shorter:].strip("0"):
             digits = digits[:shorter]
     return digits
+
+
+def _told_apart(digits: str, meanings: list[tuple[str, str, str]]) -> str:
+    said = {source: (name, identity) for source, name, identity in meanings}
+    mca, nbs, former = said.get("mca"), said.get("nbs"), said.get("former")
+    if mca and nbs and mca[1] != nbs[1]:
+        return f"{digits} is {mca[0]} in the MCA list (民政部) but {nbs[0]} in the NBS list (统计局)"
+    today = mca or nbs
+    where = f"{today[0]} today" if today else "in neither list today"
+    return f"{digits} is {where}" + (f" but was {former[0]} in the older list" if former else "")
+
+
+def township_stem(name: str) -> str:
+    """三江镇 → 三江; a name that is only its ending stays as it is."""
+    return _without(name, _TOWNSHIP_ENDS)
+
+
+def county_stem(name: str) -> str:
+    """舟曲县 → 舟曲; an autonomous county keeps the name of its people (门源回族)."""
+    return _without(name, _COUNTY_ENDS)
 
 
 def _without(name: str, ends: tuple[str, ...]) -> str:

@@ -1,9 +1,10 @@
 """County packs: a folder that says what a county is, read into frozen types.
 
-A pack has `pack.toml` (key, code, names, editions), `townships.csv`, `villages.csv`, `aliases.csv`,
-`terminals.csv`, `readings.csv`, `boundary.geojson` and `SOURCES.md`. Internal keys stand in the files:
-they are stable for ever and never the digits of an official code, because the two national township lists
-collide (`geo.md` §0.1).
+A pack has `pack.toml` (key, code, names, editions), `townships.csv`, `villages.csv`, `aliases.csv` (old
+names), `codes.csv` (other meanings of this county's digits), `terminals.csv`, `readings.csv`,
+`boundary.geojson` and `SOURCES.md`. Internal keys stand in the files: they are stable for ever and never
+the digits of an official code, because the two national township lists collide (`geo.md` §0.1). All
+positions are WGS-84; `imports` converts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from alerts.model import Polygon
 from alerts.regions import County, Meaning, Township, Village
 from config.schema import did_you_mean
 
@@ -25,7 +27,27 @@ _KEY: Final = re.compile(r"(?=.*[a-z])[a-z0-9-]{1,24}")
 _RESERVED: Final = frozenset({"all"})  # the group of the whole county (`terminals.fleet.EVERYONE`)
 _MAX_PROBLEMS: Final = 50
 
-_Ring = tuple[tuple[float, float], ...]
+COLUMNS: Final = {
+    "townships.csv": ("key", "name", "mca9", "nbs9", "pinyin", "lat", "lon", "position_source"),
+    "villages.csv": (
+        "key",
+        "name",
+        "official_name",
+        "nbs12",
+        "township_key",
+        "lat",
+        "lon",
+        "position",
+        "population",
+    ),
+    "aliases.csv": ("old_name", "township_key", "nbs2016_9", "evidence"),
+    "codes.csv": ("digits", "source", "name"),
+    "terminals.csv": ("village_key", "name", "lat", "lon", "position"),
+    "readings.csv": ("text", "pinyin", "basis"),
+}
+"""File → its columns."""
+POSITIONS: Final = ("measured", "synthetic")
+"""What the column `position` may say: measured in the field, or made up for demonstrations."""
 
 
 class PackError(Exception):
@@ -60,8 +82,8 @@ class Pack:
     county: County
     terminals: tuple[PackTerminal, ...]
     readings: tuple[Reading, ...]
-    boundary: tuple[_Ring, ...]
-    """Rings of (lat, lon), WGS-84, holes included: a point is inside by the even-odd rule."""
+    synthetic: frozenset[str]
+    """Keys of villages whose position in the file is made up; the county has it only if it was asked for."""
     editions: tuple[tuple[str, str], ...]
     """(list, date) of the sources, for the log and `config check`."""
 
@@ -83,9 +105,20 @@ def pack_folder(name_or_path: str) -> Path:
     return folder
 
 
-def load_county(name_or_path: str) -> Pack:
-    """Read a shipped pack by name or any pack by its folder. Raises PackError with all its problems."""
-    return _Reader(pack_folder(name_or_path)).pack()
+def load_county(name_or_path: str, *, synthetic: bool = False) -> Pack:
+    """Read a shipped pack by name or any pack by its folder. Raises PackError with all its problems.
+
+    Made-up positions of villages are left out unless `synthetic`: a shape must never reach or miss a
+    real loudspeaker because of one. Only simulated terminals may be targeted by them.
+    """
+    return _Reader(pack_folder(name_or_path), synthetic).pack()
+
+
+def bad_key(key: str) -> str:
+    """Why `key` can be no internal key, or empty."""
+    if _KEY.fullmatch(key) and key not in _RESERVED:
+        return ""
+    return f"key {key!r} must be lowercase letters, digits and '-', with a letter, and not 'all'"
 
 
 class _Row:
@@ -123,11 +156,24 @@ class _Row:
             self.wrong(f"{column} {self[column]!r} is not a number of degrees from {low:g} to {high:g}")
         return value
 
+    def position(self) -> tuple[float, float] | None:
+        """(lat, lon); None where both cells are empty."""
+        if not self["lat"] and not self["lon"]:
+            return None
+        return self.degrees("lat", -90, 90), self.degrees("lon", -180, 180)
+
+    def kind(self) -> str:
+        if self["position"] not in POSITIONS:
+            self.wrong(f"position must be measured or synthetic, not {self['position']!r}")
+        return self["position"]
+
 
 class _Reader:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, synthetic: bool) -> None:
         self._folder = folder
+        self._with_synthetic = synthetic
         self._problems: list[str] = []
+        self._synthetic: set[str] = set()
 
     def wrong(self, problem: str) -> None:
         self._problems.append(problem)
@@ -139,6 +185,8 @@ class _Reader:
         villages = self._villages(about["code"], townships)
         terminals = self._terminals({village.key for village in villages})
         readings, boundary = self._readings(), self._boundary()
+        meanings = self._meanings(about["code"], townships)
+        meanings += tuple(Meaning(digits, "former", name) for name, _, digits in old if digits)
         self._stop_if_wrong()
         county = County(
             key=about["key"],
@@ -148,11 +196,12 @@ class _Reader:
             villages=villages,
             province=about["province"],
             prefecture=about["prefecture"],
-            meanings=tuple(Meaning(digits, "former", name) for name, _, digits in old if digits),
+            meanings=meanings,
             neighbours=neighbours,
+            boundary=boundary,
         )
         editions = tuple((k.removeprefix("editions."), v) for k, v in about.items() if "." in k)
-        return Pack(county, terminals, readings, boundary, editions)
+        return Pack(county, terminals, readings, frozenset(self._synthetic), editions)
 
     def _stop_if_wrong(self) -> None:
         if self._problems:
@@ -180,7 +229,7 @@ class _Reader:
         else:
             self.wrong(f"{path}:1: editions must be a table")
         for name, value in about.items():
-            if not isinstance(value, str) or not value:
+            if not isinstance(value, str) or (not value and name != "prefecture"):
                 self.wrong(f"{path}:1: {name} is missing or not text")
         self._stop_if_wrong()
         if not re.fullmatch(r"[0-9]{6}", about["code"]):
@@ -191,7 +240,7 @@ class _Reader:
 
     def _old_names(self, county_code: str) -> tuple[tuple[str, str, str], ...]:
         """(old name, key of the township that continues it or "", code in 2016)."""
-        rows = self._rows("aliases.csv", "old_name", "township_key", "nbs2016_9", "evidence")
+        rows = self._rows("aliases.csv")
         return tuple(
             (row.text("old_name"), row["township_key"], row.digits("nbs2016_9", 9, county_code))
             for row in rows
@@ -200,9 +249,7 @@ class _Reader:
     def _townships(self, county_code: str, old: tuple[tuple[str, str, str], ...]) -> tuple[Township, ...]:
         townships: list[Township] = []
         seen: set[str] = set()
-        for row in self._rows(
-            "townships.csv", "key", "name", "mca9", "nbs9", "pinyin", "lat", "lon", "position_source"
-        ):
+        for row in self._rows("townships.csv"):
             key = row.text("key")
             self._key(row, 0, key, seen)
             mca, nbs = row.digits("mca9", 9, county_code), row.digits("nbs9", 9, county_code)
@@ -212,21 +259,33 @@ class _Reader:
                 if code and f"{scheme} {code}" in seen:
                     row.wrong(f"{scheme} {code} is given twice")
                 seen.add(f"{scheme} {code}")
-            row.degrees("lat", -90, 90)
-            row.degrees("lon", -180, 180)
             names = tuple(name for name, township, _ in old if township == key)
-            townships.append(Township(key, row.text("name"), mca or None, nbs or None, names))
+            townships.append(Township(key, row.text("name"), mca or None, nbs or None, names, row.position()))
         keys = {t.key for t in townships}
         for name, township, _ in old:
             if township and township not in keys:
                 self.wrong(f"{self._folder / 'aliases.csv'}:1: {name}: there is no township {township!r}")
         return tuple(townships)
 
+    def _meanings(self, county_code: str, townships: tuple[Township, ...]) -> tuple[Meaning, ...]:
+        own = {("mca", t.mca): t.name for t in townships} | {("nbs", t.nbs): t.name for t in townships}
+        found = []
+        for row in self._rows("codes.csv"):
+            if row["source"] not in ("mca", "nbs", "former"):
+                row.wrong(f"source must be mca, nbs or former, not {row['source']!r}")
+            if not row["digits"]:
+                row.wrong("digits is empty")
+            if (row["source"], row["digits"]) in own:
+                name = own[row["source"], row["digits"]]
+                row.wrong(f"{row['digits']} is already {name} of that list, in townships.csv")
+            found.append(Meaning(row.digits("digits", 9, county_code), row["source"], row.text("name")))
+        return tuple(found)
+
     def _villages(self, county_code: str, townships: tuple[Township, ...]) -> tuple[Village, ...]:
         parents = {t.key: t for t in townships}
         villages: list[Village] = []
         seen = set(parents)
-        for row in self._rows("villages.csv", "key", "name", "official_name", "nbs12", "township_key"):
+        for row in self._rows("villages.csv"):
             key = row.text("key")
             self._key(row, 0, key, seen)
             parent = parents.get(row["township_key"])
@@ -238,45 +297,57 @@ class _Reader:
             if nbs and f"nbs12 {nbs}" in seen:
                 row.wrong(f"nbs12 {nbs} is given twice")
             seen.add(f"nbs12 {nbs}")
-            villages.append(Village(key, row.text("name"), nbs or None, parent.key))
+            position = row.position()
+            if position is None and row["position"]:
+                row.wrong(f"position is {row['position']!r}, but lat and lon are empty")
+            if position is not None and row.kind() == "synthetic":
+                self._synthetic.add(key)
+            if key in self._synthetic and not self._with_synthetic:
+                position = None
+            people = row["population"]
+            if people and not re.fullmatch(r"[0-9]{1,7}", people):
+                row.wrong(f"population {people!r} is not a number of people")
+                people = ""
+            villages.append(
+                Village(
+                    key, row.text("name"), nbs or None, parent.key, position, int(people) if people else None
+                )
+            )
         return tuple(villages)
 
     def _terminals(self, villages: set[str]) -> tuple[PackTerminal, ...]:
         terminals = []
-        for row in self._rows("terminals.csv", "village_key", "name", "lat", "lon", "position"):
+        for row in self._rows("terminals.csv"):
             if row["village_key"] not in villages:
                 row.wrong(f"there is no village {row['village_key']!r}")
-            if row["position"] not in ("synthetic", "measured"):
-                row.wrong(f"position must be synthetic or measured, not {row['position']!r}")
             terminals.append(
                 PackTerminal(
                     village_key=row["village_key"],
                     name=row.text("name"),
                     lat=row.degrees("lat", -90, 90),
                     lon=row.degrees("lon", -180, 180),
-                    synthetic=row["position"] == "synthetic",
+                    synthetic=row.kind() == "synthetic",
                 )
             )
         return tuple(terminals)
 
     def _readings(self) -> tuple[Reading, ...]:
         readings = []
-        for row in self._rows("readings.csv", "text", "pinyin", "basis"):
+        for row in self._rows("readings.csv"):
             text, syllables = row.text("text"), tuple(row["pinyin"].split())
             if len(syllables) != len(text):
                 row.wrong(f"{text} has {len(text)} characters, its reading {len(syllables)} syllables")
             readings.append(Reading(text=text, pinyin=syllables, basis=row["basis"]))
         return tuple(readings)
 
-    def _boundary(self) -> tuple[_Ring, ...]:
+    def _boundary(self) -> tuple[Polygon, ...]:
         path = self._folder / "boundary.geojson"
         try:
             document = json.loads(self._read(path))
-            rings = tuple(
-                tuple((float(lat), float(lon)) for lon, lat in ring)
+            polygons = tuple(
+                tuple(tuple((float(lat), float(lon)) for lon, lat in ring) for ring in polygon)
                 for feature in document["features"]
                 for polygon in _polygons(feature["geometry"])
-                for ring in polygon
             )
         except json.JSONDecodeError as error:
             self.wrong(f"{path}:{error.lineno}: not JSON: {error.msg}")
@@ -284,11 +355,17 @@ class _Reader:
         except (KeyError, TypeError, ValueError, RecursionError):
             self.wrong(f"{path}:1: must be a FeatureCollection of Polygon or MultiPolygon, [lon, lat]")
             return ()
-        if not rings or any(len(ring) < 4 or ring[0] != ring[-1] for ring in rings):
-            self.wrong(f"{path}:1: every ring needs at least four points and must end where it begins")
-        return rings
+        for rings in polygons:
+            if not rings or any(len(ring) < 4 or ring[0] != ring[-1] for ring in rings):
+                self.wrong(f"{path}:1: every ring needs at least four points and must end where it begins")
+                return ()
+            if any(not (-90 <= lat <= 90 and -180 <= lon <= 180) for ring in rings for lat, lon in ring):
+                self.wrong(f"{path}:1: a point is no position in degrees; it must be [lon, lat], WGS-84")
+                return ()
+        return tuple(Polygon(rings[0], rings[1:]) for rings in polygons)
 
-    def _rows(self, name: str, *columns: str) -> Iterator[_Row]:
+    def _rows(self, name: str) -> Iterator[_Row]:
+        columns = COLUMNS[name]
         path = self._folder / name
         reader = csv.reader(self._read(path).splitlines(keepends=True), strict=True)
         try:
@@ -317,10 +394,8 @@ class _Reader:
             raise PackError(f"{path}:1: cannot be read: {error.strerror}") from None
 
     def _key(self, where: _Row | Path, line: int, key: str, seen: set[str]) -> None:
-        reason = ""
-        if not _KEY.fullmatch(key) or key in _RESERVED:
-            reason = f"key {key!r} must be lowercase letters, digits and '-', with a letter, and not 'all'"
-        elif key in seen:
+        reason = bad_key(key)
+        if not reason and key in seen:
             reason = f"key {key!r} is given twice"
         seen.add(key)
         if not reason:

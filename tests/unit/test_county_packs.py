@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alerts.model import CodeScheme, RegionCode
-from alerts.regions import Resolved
+from alerts.regions import Resolved, Unresolved
 from config.counties import Pack, PackError, load_county, pack_folder, shipped
 
 REPO = Path(__file__).parents[2]
@@ -35,7 +35,8 @@ def refused(pack: Path) -> list[str]:
 def inside(pack: Pack, lat: float, lon: float) -> bool:
     crossings = sum(
         (a_lat > lat) != (b_lat > lat) and lon < (b_lon - a_lon) * (lat - a_lat) / (b_lat - a_lat) + a_lon
-        for ring in pack.boundary
+        for polygon in pack.county.boundary
+        for ring in (polygon.outer, *polygon.holes)
         for (a_lat, a_lon), (b_lat, b_lon) in pairwise(ring)
     )
     return crossings % 2 == 1
@@ -52,9 +53,70 @@ def test_zhouqu_has_its_townships_villages_and_one_terminal_in_each(zhouqu: Pack
     assert "迭部县" in county.neighbours
 
 
-def test_every_terminal_says_that_its_place_is_made_up_and_lies_in_the_county(zhouqu: Pack) -> None:
-    assert all(t.synthetic for t in zhouqu.terminals)
-    assert [t for t in zhouqu.terminals if not inside(zhouqu, t.lat, t.lon)] == []
+@pytest.mark.parametrize("name", shipped())
+def test_every_terminal_says_that_its_place_is_made_up_and_lies_in_the_county(name: str) -> None:
+    pack = load_county(name)
+    assert all(t.synthetic for t in pack.terminals)
+    assert len(pack.terminals) == len(pack.county.villages)
+    assert [t for t in pack.terminals if not inside(pack, t.lat, t.lon)] == []
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_made_up_positions_of_villages_are_there_only_for_who_asks_for_them(name: str) -> None:
+    real, demo = load_county(name), load_county(name, synthetic=True)
+    assert [v for v in real.county.villages if v.position] == []
+    assert [v for v in demo.county.villages if not v.position] == []
+    assert real.synthetic == demo.synthetic == {v.key for v in demo.county.villages}
+    assert all(inside(demo, *v.position) for v in demo.county.villages if v.position)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_outline_and_the_seats_reach_the_county(name: str) -> None:
+    pack = load_county(name)
+    assert len(pack.county.boundary) == 1
+    assert pack.county.boundary[0].outer[0] == pack.county.boundary[0].outer[-1]
+    seats = [t.position for t in pack.county.townships if t.mca]
+    assert all(position and inside(pack, *position) for position in seats)
+
+
+def test_yutian_has_its_townships_the_statistical_units_and_232_villages() -> None:
+    county = load_county("yutian").county
+    assert (county.key, county.code, county.name) == ("yutian", "653226", "于田县")
+    assert len([t for t in county.townships if t.mca]) == 15
+    assert [t.name for t in county.townships if not t.mca] == ["于田监狱", "工业园区"]
+    assert len(county.villages) == 232
+    found = county.resolve(RegionCode(CodeScheme.NBS, "653226403"))
+    assert isinstance(found, Resolved)
+    assert len(found.villages) == 8
+
+
+def test_a_position_measured_in_the_field_is_always_there_and_population_where_known(copy: Path) -> None:
+    text = (copy / "villages.csv").read_text(encoding="utf-8")
+    old = "33.78368,104.3631,synthetic,"
+    assert old in text
+    (copy / "villages.csv").write_text(
+        text.replace(old, "33.78400,104.36300,measured,1520"), encoding="utf-8"
+    )
+    village = load_county(str(copy)).county.village("w01v01")
+    assert (village.position, village.population) == ((33.784, 104.363), 1520)
+    assert load_county(str(copy)).county.village("w01v02").position is None
+
+
+def test_a_code_of_the_other_list_in_codes_csv_makes_its_digits_ambiguous(copy: Path) -> None:
+    (copy / "codes.csv").write_text("digits,source,name\n623023209,nbs,某某园区\n", encoding="utf-8")
+    found = load_county(str(copy)).county.resolve(RegionCode(CodeScheme.UNKNOWN, "623023209"))
+    assert isinstance(found, Unresolved)
+    assert "某某园区" in found.text
+
+
+def test_a_county_without_a_prefecture_and_without_an_outline_loads(copy: Path) -> None:
+    about = (copy / "pack.toml").read_text(encoding="utf-8")
+    (copy / "pack.toml").write_text(
+        about.replace('prefecture = "甘南藏族自治州"', 'prefecture = ""'), encoding="utf-8"
+    )
+    (copy / "boundary.geojson").write_text('{"type":"FeatureCollection","features":[]}', encoding="utf-8")
+    county = load_county(str(copy)).county
+    assert (county.prefecture, county.boundary) == ("", ())
 
 
 def test_no_key_could_be_taken_for_the_beginning_of_an_official_code(zhouqu: Pack) -> None:
@@ -127,8 +189,20 @@ def test_every_shipped_pack_is_attributed_and_ships_nothing_of_amap() -> None:
             assert not re.search("amap|高德|vonng", table.read_text(encoding="utf-8"), re.IGNORECASE), table
 
 
+@pytest.mark.skipif(not GEO.exists(), reason="the shared geographic data is not on this machine")
+@pytest.mark.parametrize("name", shipped())
+def test_no_position_of_a_shipped_pack_is_one_of_amap(name: str) -> None:
+    """The village points of 2016 came from the Amap web service (SOURCES.md of the shared data)."""
+    with (GEO / f"{name}_villages.csv").open(encoding="utf-8", newline="") as file:
+        amap = {row["nbs2023_code12"]: (row["lat"], row["lon"]) for row in csv.DictReader(file) if row["lat"]}
+    assert amap
+    with (pack_folder(name) / "villages.csv").open(encoding="utf-8", newline="") as file:
+        shown = {row["nbs12"]: (row["lat"], row["lon"]) for row in csv.DictReader(file)}
+    assert not [code for code, point in amap.items() if shown[code] == point]
+
+
 def test_an_unknown_pack_names_what_ships() -> None:
-    with pytest.raises(PackError, match=r"'zhouqi' \(did you mean zhouqu\?\); shipped: zhouqu"):
+    with pytest.raises(PackError, match=r"'zhouqi' \(did you mean zhouqu\?\); shipped: yutian, zhouqu"):
         load_county("zhouqi")
 
 
@@ -170,13 +244,31 @@ def test_an_unknown_pack_names_what_ships() -> None:
             ",623023100001,w99",
             "villages.csv:2: there is no township 'w99'",
         ),
-        ("villages.csv", ",623023100001,w01", ",623023100001", "villages.csv:2: 4 cells instead of 5"),
+        ("villages.csv", ",623023100001,w01,", ",623023100001,", "villages.csv:2: 8 cells instead of 9"),
         ("villages.csv", ",623023100001,w01", ',"623023100001,w01', "villages.csv:"),
         ("villages.csv", "w01v02,东城社区", "w01v02,", "villages.csv:3: name is empty"),
         ("villages.csv", "w01v02,", "w02,", "villages.csv:3: key 'w02' is given twice"),
         ("aliases.csv", ",w05,", ",w55,", "aliases.csv:1: 东山乡: there is no township 'w55'"),
         ("terminals.csv", "w01v01,", "w01v99,", "terminals.csv:2: there is no village 'w01v99'"),
-        ("terminals.csv", "synthetic", "real", "terminals.csv:2: position must be synthetic or measured"),
+        ("terminals.csv", "synthetic", "real", "terminals.csv:2: position must be measured or synthetic"),
+        ("villages.csv", "33.78368,104.3631,", ",,", "villages.csv:2: position is 'synthetic', but lat and"),
+        ("villages.csv", "33.78368,", "91,", "villages.csv:2: lat '91' is not a number of degrees"),
+        ("villages.csv", "synthetic,", "guessed,", "villages.csv:2: position must be measured or synthetic"),
+        ("villages.csv", "synthetic,", "synthetic,many", "villages.csv:2: population 'many' is not a number"),
+        (
+            "codes.csv",
+            "name\n",
+            "name\n623023209,gb,南峪乡\n",
+            "codes.csv:2: source must be mca, nbs or form",
+        ),
+        (
+            "codes.csv",
+            "name\n",
+            "name\n623023101,nbs,甲\n",
+            "codes.csv:2: 623023101 is already 大川镇",
+        ),
+        ("codes.csv", "name\n", "name\n,mca,南峪乡\n", "codes.csv:2: digits is empty"),
+        ("boundary.geojson", "[104.072815,34.014144]", "[34.014144,104.0728]", "boundary.geojson:1: "),
         ("readings.csv", "zhōu qǔ", "zhōu", "readings.csv:2: 舟曲 has 2 characters, its reading 1 syllables"),
         ("pack.toml", 'name = "舟曲县"', "", "pack.toml:1: name is missing or not text"),
         ("pack.toml", 'name = "', 'nmae = "', "pack.toml:1: nmae is not known (did you mean name?)"),
