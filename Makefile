@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 
-.PHONY: demo test check bench mosquitto lock clean
+.PHONY: demo test check bench fuzz mosquitto lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test       set up, then the tests"
 	@echo "make check      lint, strict types, import rules"
 	@echo "make bench      the numbers of benchmarks/, as tables"
+	@echo "make fuzz       every parser for ten minutes each: hours; FUZZ='--only cap --minutes 1' for less"
 	@echo "make mosquitto  install the production broker (Debian, needs root)"
 	@echo "make lock       write the hash-locked dependency files again (needs uv)"
 
@@ -41,6 +42,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks
+
+fuzz: $(VENV)/.dev
+	PYTHONPATH=tests $(PY) -m fuzz $(or $(FUZZ),--minutes 10)
 
 mosquitto:
 	apt-get update -qq

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from alerts import hazards
 from alerts.area import Cut, cut
-from alerts.formats import Reading, parse
+from alerts.formats import Reading, containers, parse
 from alerts.lifecycle import Refusal, sounds_as
-from alerts.model import Alert, AlertError, CodeScheme
+from alerts.model import Alert, AlertError, Area, Info, Ring
 from alerts.regions import County
+
+_UNDECLARED: Final = Reading()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,20 @@ class LintReport:
     """(name, value as we understood it), in the order an operator reads."""
     cut: Cut | None = None
     """Who would hear it, when a county was given."""
+    silent: str = ""
+    """Why it would never sound although it is taken in; empty if it may."""
+    name: str = ""
+    """What an index calls it; empty for a document by itself."""
 
     @property
     def ok(self) -> bool:
-        """Whether the document would be taken in. It may still be held, or name nobody here."""
+        """Whether the document would be taken in. It may still be held, never sound, or name nobody here."""
         return self.alert is not None
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What could not be read and matters: it is held until a person has looked."""
+        return self.alert.damage if self.alert else ()
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -41,15 +54,44 @@ class LintReport:
 
 
 def lint(
-    body: bytes, *, scheme: CodeScheme = CodeScheme.UNKNOWN, now: datetime, county: County | None = None
+    body: bytes,
+    reading: Reading = _UNDECLARED,
+    *,
+    now: datetime,
+    county: County | None = None,
+    name: str = "",
 ) -> LintReport:
-    """Read `body` as a feed with code list `scheme` would, at `now`, for `county` if given."""
+    """Read `body` as a feed with this `reading` would, at `now`, for `county` if given."""
     try:
-        alert = parse(body, Reading(scheme), now=now)
+        alert = parse(body, reading, now=now)
     except AlertError as error:
-        return LintReport(None, error)
+        return LintReport(None, error, name=name)
     areas = tuple(area for info in alert.infos for area in info.areas)
-    return LintReport(alert, None, tuple(_fields(alert)), cut(areas, county) if county else None)
+    here = cut(areas, county, narrow=reading.shapes_narrow) if county else None
+    sounds = sounds_as(alert)
+    silent = sounds.reason if isinstance(sounds, Refusal) else ""
+    return LintReport(alert, None, tuple(_fields(alert)), here, silent, name)
+
+
+def lint_all(
+    body: bytes, reading: Reading = _UNDECLARED, *, now: datetime, county: County | None = None
+) -> list[LintReport]:
+    """Of a warning one report; of an Atom, RSS or EDXL-DE index one for each entry. A link is reported as
+    refused, because nothing is fetched here."""
+    try:
+        entries = [] if reading.format else containers.entries(body)
+    except AlertError:
+        entries = []
+    if not entries or entries[0].inline == body:
+        return [lint(body, reading, now=now, county=county)]
+    found = []
+    for entry in entries:
+        if entry.inline:
+            found.append(lint(entry.inline, reading, now=now, county=county, name=entry.link))
+        else:
+            why = entry.refused or "is a link; lint the document behind it"
+            found.append(LintReport(None, AlertError(entry.link, why), name=entry.link))
+    return found
 
 
 def _fields(alert: Alert) -> list[tuple[str, str]]:
@@ -64,27 +106,56 @@ def _fields(alert: Alert) -> list[tuple[str, str]]:
         ("scope", alert.scope),
         ("references", ", ".join(reference.identifier for reference in alert.references)),
         ("event key", alert.event_key),
+        ("note", alert.note),
         ("sounds as", f"nothing: {sounds.reason}" if isinstance(sounds, Refusal) else sounds),
     ]
     for number, info in enumerate(alert.infos):
-        hazard = hazards.by_key(info.hazard)
-        rows += [
-            (f"info[{number}] language", info.language),
-            (f"info[{number}] event", info.event),
-            (f"info[{number}] hazard", f"{info.hazard} ({hazard.zh}, {hazard.lane} lane)"),
-            (f"info[{number}] colour", info.colour or "none"),
-            (f"info[{number}] severity", f"{info.severity}, {info.urgency}, {info.certainty}"),
-            (f"info[{number}] effective", info.effective.isoformat() if info.effective else ""),
-            (f"info[{number}] onset", info.onset.isoformat() if info.onset else ""),
-            (f"info[{number}] expires", info.expires.isoformat() if info.expires else ""),
-            (f"info[{number}] headline", info.headline),
-            (f"info[{number}] description", info.description),
-            (f"info[{number}] instruction", info.instruction),
-        ]
-        for place, area in enumerate(info.areas):
-            codes = ", ".join(str(code) for code in area.codes)
-            shapes = f"{len(area.polygons)} polygon(s), {len(area.circles)} circle(s)"
-            rows.append(
-                (f"info[{number}] area[{place}]", f"{area.description}: {codes or 'no codes'}; {shapes}")
-            )
+        rows += [(f"info[{number}] {name}", value) for name, value in _info(info)]
     return [(name, str(value)) for name, value in rows if value]
+
+
+def _info(info: Info) -> Iterator[tuple[str, str]]:
+    hazard = hazards.by_key(info.hazard)
+    yield "language", info.language
+    yield "event", info.event
+    yield "hazard", f"{info.hazard} ({hazard.zh}, {hazard.lane} lane)"
+    yield "colour", info.colour or "none"
+    yield "severity", f"{info.severity}, {info.urgency}, {info.certainty}"
+    for name, when in (("effective", info.effective), ("onset", info.onset), ("expires", info.expires)):
+        yield name, when.isoformat() if when else ""
+    yield "headline", info.headline
+    yield "description", info.description
+    yield "instruction", info.instruction
+    if info.quake is not None:
+        quake = info.quake
+        depth = "depth not given" if quake.depth_km is None else f"{quake.depth_km:g} km deep"
+        yield (
+            "earthquake",
+            f"M {quake.magnitude:g}, {quake.lat:g},{quake.lon:g}, {depth}, {quake.origin.isoformat()}, "
+            f"report {quake.report}",
+        )
+    yield "parameters", "; ".join(f"{name}={value[:60]}" for name, value in info.parameters)
+    for place, area in enumerate(info.areas):
+        for name, value in _area(area):
+            yield f"area[{place}]{name and ' ' + name}", value
+
+
+def _area(area: Area) -> Iterator[tuple[str, str]]:
+    codes = ", ".join(str(code) for code in area.codes)
+    yield "", f"{area.description or 'no name'}: {codes or 'no codes'}"
+    for name, polygons in (("polygon", area.polygons), ("excluded", area.excluded)):
+        for number, polygon in enumerate(polygons):
+            holes = f", {len(polygon.holes)} hole(s)" if polygon.holes else ""
+            yield f"{name}[{number}]", _box(polygon.outer) + holes
+    for number, circle in enumerate(area.circles):
+        size = f"{circle.radius_km:g} km" if circle.radius_km else "a point"
+        yield f"circle[{number}]", f"{circle.lat:g},{circle.lon:g}, {size}"
+    for number, line in enumerate(area.lines):
+        yield f"line[{number}]", f"{_box(line.points)}, {line.buffer_km:g} km to either side"
+    yield "other codes", "; ".join(f"{name}={value[:60]}" for name, value in area.other_codes)
+
+
+def _box(ring: Ring) -> str:
+    lats, lons = [lat for lat, _ in ring], [lon for _, lon in ring]
+    north, east = f"{min(lats):g} to {max(lats):g}", f"{min(lons):g} to {max(lons):g}"
+    return f"{len(ring)} points, latitude {north}, longitude {east}"

@@ -21,12 +21,15 @@ from alerts.model import (
     AlertError,
     Area,
     Certainty,
+    Circle,
     CodeScheme,
     Colour,
     Info,
+    Line,
     MsgType,
     Polygon,
     Reference,
+    RegionCode,
     Scope,
     Severity,
     Status,
@@ -57,17 +60,18 @@ def read(root: Element, notes: Notes, *, scheme: CodeScheme) -> Alert:
     `scheme` is the list that the feed declares its codes to be from; the format itself does not say.
     """
     for name in ("identifier", "sender", "sendTime"):
-        if not root.get(name):
+        text = fields.label(root, name)
+        if not text:
             raise AlertError(f"alert/{name}", "is missing or empty")
-        if len(root.get(name)) > 500:
-            raise AlertError(f"alert/{name}", f"has {len(root.get(name))} characters; the limit is 500")
+        if len(text) > 500:
+            raise AlertError(f"alert/{name}", f"has {len(text)} characters; the limit is 500")
     identifier = root.get("identifier")
     if not _IDENTIFIER.fullmatch(identifier):
         notes.remark("alert/identifier is not of the national form ZZZZZZDDDUUUXX_YYYYMMDDHHMISS")
     sent = fields.time(root.get("sendTime"), "alert/sendTime", notes)
-    status = fields.required(Status, root.get("status"), "alert/status")
-    msg_type = fields.required(MsgType, root.get("msgType"), "alert/msgType")
-    scope = fields.required(Scope, root.get("scope"), "alert/scope")
+    status = fields.required(Status, fields.label(root, "status"), "alert/status")
+    msg_type = fields.required(MsgType, fields.label(root, "msgType"), "alert/msgType")
+    scope = fields.required(Scope, fields.label(root, "scope"), "alert/scope")
     if root.get("secClassification").casefold() not in ("", "none"):
         notes.remark(f"alert/secClassification is {fields.shown(root.get('secClassification'))}")
         if scope is Scope.PUBLIC:
@@ -79,6 +83,8 @@ def read(root: Element, notes: Notes, *, scheme: CodeScheme) -> Alert:
         raise AlertError(
             "alert/info", f"is missing; a message of type {msg_type} needs one", "say what happens"
         )
+    if root.get("secClassification").casefold() != "none" and len(root.all("secClassification")) > 1:
+        raise AlertError("alert/secClassification", "is given more than once", "send it once")
     speaker = _speaker(root)
     return Alert(
         identifier=identifier,
@@ -97,12 +103,14 @@ def read(root: Element, notes: Notes, *, scheme: CodeScheme) -> Alert:
 def _references(text: str, msg_type: MsgType, notes: Notes) -> tuple[Reference, ...]:
     words = text.replace(",", " ").replace("，", " ").split()
     if not words:
-        if msg_type in (MsgType.UPDATE, MsgType.CANCEL):
+        if msg_type is MsgType.CANCEL:
             raise AlertError(
                 "alert/references",
-                f"is missing or empty; {msg_type} must name the first message of its event",
+                "is missing or empty; a Cancel must name the first message of its event",
                 "its identifier",
             )
+        if msg_type is MsgType.UPDATE:
+            notes.remark("alert/references is missing or empty")
         return ()
     if len(words) > 1:
         notes.remark("alert/references names more than one message; the first is taken")
@@ -121,21 +129,19 @@ def _info(
     block: Element, sent: datetime, msg_type: MsgType, speaker: str, scheme: CodeScheme, notes: Notes
 ) -> Info:
     where = block.path
-    headline, description = block.get("headline"), block.get("description")
+    headline = fields.line(fields.only(block, "headline", notes), notes)
+    description, instruction = (
+        fields.prose(fields.only(block, name, notes), notes) for name in ("description", "instruction")
+    )
     if not (headline or description):
         raise AlertError(f"{where}/headline", "is missing, and so is description: nothing to say")
     code = block.get("eventType")
     found = hazards.find(headline or description, code)
     if found.remark:
         notes.remark(f"{where}/eventType: {found.remark}")
-    times = {
-        name: fields.time(block.get(name), f"{where}/{name}", notes) if block.get(name) else None
-        for name in ("effective", "onset", "expires")
-    }
-    if times["expires"] is None and msg_type in (MsgType.ALERT, MsgType.UPDATE):
-        times["expires"] = default_expiry(
-            found.hazard, sent, times["effective"], times["onset"], where, notes
-        )
+    effective, onset, expires = fields.times(block, sent, notes)
+    if expires is None and msg_type in (MsgType.ALERT, MsgType.UPDATE):
+        expires = default_expiry(found.hazard, sent, effective, onset, where, notes)
     colour = _colour(block, headline, where, notes)
     parameters = (("eventType", code),) if code else ()
     if speaker:
@@ -150,10 +156,10 @@ def _info(
         colour=colour,
         headline=headline,
         description=description,
-        instruction=block.get("instruction"),
-        effective=times["effective"],
-        onset=times["onset"],
-        expires=times["expires"],
+        instruction=instruction,
+        effective=effective,
+        onset=onset,
+        expires=expires,
         web=block.get("web"),
         areas=tuple(_area(area, scheme, notes) for area in block.all("area")),
         parameters=parameters,
@@ -182,29 +188,36 @@ def _items(text: str) -> list[str]:
 
 
 def _area(area: Element, scheme: CodeScheme, notes: Notes) -> Area:
-    names = [name for child in area.all("areaDesc") for name in _items(child.text)]
-    codes = tuple(
-        dict.fromkeys(
-            fields.region_code(item, scheme, child.path)
-            for child in area.all("geocode")
-            for item in _items(child.text)
-        )
-    )
-    rings, lines = [], []
-    for child in area.all("polygon"):
-        if not child.text:
+    names = [name for child in area.all("areaDesc") for name in _items(fields.line(child, notes))]
+    codes: list[RegionCode] = []
+    shapes: list[Polygon | Line | Circle] = []
+    for child in area.all("geocode"):
+        for item in _items(child.text):
+            try:
+                codes.append(fields.region_code(item, scheme, child.path))
+            except AlertError as error:
+                notes.damaged(error)
+    for child in (*area.all("polygon"), *area.all("circle")):
+        if fields.blank(child.text):
             continue
-        vertices = fields.points(child.text, child.path, china=True)
-        if len(vertices) > 1 and vertices[0] != vertices[-1]:
-            notes.remark(f"{child.path} is open: in this format a line, which encloses nobody")
-            lines.append(("line", child.text))
-            continue
-        rings.append(fields.ring(vertices, child.path, notes))
-    circles = tuple(
-        fields.circle(child.text, child.path, china=True, unit_km=0.001)
-        for child in area.all("circle")
-        if child.text
-    )
+        try:
+            shapes.append(_shape(child, notes))
+        except AlertError as error:
+            notes.damaged(error)
     return Area(
-        ", ".join(names), codes, tuple(Polygon(ring) for ring in rings), circles, other_codes=tuple(lines)
+        ", ".join(names),
+        tuple(dict.fromkeys(codes)),
+        polygons=tuple(shape for shape in shapes if isinstance(shape, Polygon)),
+        circles=tuple(shape for shape in shapes if isinstance(shape, Circle)),
+        lines=tuple(shape for shape in shapes if isinstance(shape, Line)),
     )
+
+
+def _shape(child: Element, notes: Notes) -> Polygon | Line | Circle:
+    if child.name == "circle":
+        return fields.circle(child.text, child.path, notes, china=True, unit_km=0.001)
+    vertices = fields.points(child.text, child.path, notes, china=True)
+    if len(set(vertices)) > 1 and vertices[0] != vertices[-1]:
+        notes.remark(f"{child.path} is open: in this format a line, which encloses nobody")
+        return Line(vertices)
+    return fields.outline(vertices, child.path, notes)

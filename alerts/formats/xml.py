@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr  # writes only
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
+from lxml import etree
 
 from alerts.model import AlertError
 
@@ -35,23 +36,30 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le", ("utf-16", "utf-16-le")),
     (codecs.BOM_UTF16_BE, "utf-16-be", ("utf-16", "utf-16-be")),
 )
+_DECLARATION: Final = re.compile(r"^\s*<\?xml\s[^>]{0,300}\?>")
 _DECLARED: Final = re.compile(r"""^<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 
 
 class Element:
     """One element: local `name`, `namespace`, attributes, and its mixed content in order."""
 
-    __slots__ = ("attributes", "content", "index", "name", "namespace", "parent")
+    __slots__ = ("attributes", "children", "content", "index", "name", "namespace", "parent")
 
-    def __init__(
-        self, name: str, namespace: str, attributes: dict[str, str], parent: Element | None, index: int
-    ) -> None:
+    def __init__(self, name: str, namespace: str, attributes: dict[str, str] | None = None) -> None:
         self.name = name
         self.namespace = namespace
-        self.attributes = attributes
-        self.parent = parent
-        self.index = index
+        self.attributes = attributes or {}
+        self.parent: Element | None = None
+        self.index = 0
         self.content: list[Element | str] = []
+        self.children: dict[str, list[Element]] = {}
+
+    def add(self, child: Element) -> None:
+        """Appends a new child and tells it its place."""
+        alike = self.children.setdefault(child.name, [])
+        child.parent, child.index = self, len(alike)
+        alike.append(child)
+        self.content.append(child)
 
     @property
     def path(self) -> str:
@@ -73,10 +81,10 @@ class Element:
 
     def all(self, name: str) -> list[Element]:
         """Child elements of that local name, whatever their namespace, in document order."""
-        return [part for part in self.content if isinstance(part, Element) and part.name == name]
+        return list(self.children.get(name, ()))
 
     def first(self, name: str) -> Element | None:
-        return next(iter(self.all(name)), None)
+        return next(iter(self.children.get(name, ())), None)
 
     def get(self, name: str) -> str:
         """Text of the first child of that name; empty when there is none."""
@@ -121,7 +129,7 @@ def read(
             f"{len(body):,} bytes; the limit is {max_bytes:,}",
             "leave out attached audio and pictures",
         )
-    text, remarks = _decode(body)
+    text, remarks = decode(body)
     builder = _Builder(max_depth, max_elements)
     parser = DefusedXMLParser(target=builder, forbid_dtd=True, forbid_entities=True, forbid_external=True)
     try:
@@ -138,6 +146,54 @@ def read(
     return root, remarks
 
 
+def tree(body: bytes) -> etree._Element:
+    """`body` for lxml, where signatures and exact namespaces matter. Give it only what `read` has taken:
+    size, depth and the absence of a DTD are already known. Raises AlertError."""
+    text, _ = decode(body)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_blank_text=False
+    )
+    try:
+        root = etree.fromstring(_DECLARATION.sub("", text, count=1).encode(), parser)
+    except etree.XMLSyntaxError as error:
+        raise AlertError(
+            "document", f"is not well-formed XML: {error.msg}", "send it again or repair it"
+        ) from error
+    if root.getroottree().docinfo.doctype:
+        raise AlertError("document", "contains a DTD", "send plain XML without <!DOCTYPE>")
+    return root
+
+
+def excerpts(body: bytes, root: Element, wanted: Sequence[Element]) -> list[bytes]:
+    """`wanted` (elements of `root`, which `read` made of `body`) as documents of their own: their own bytes,
+    and the namespaces around them that they use, so that a signature inside still holds."""
+    places = {id(element) for element in wanted}
+    found = [
+        _excerpt(twin)
+        for element, twin in zip(root.walk(), tree(body).iter("*"), strict=True)
+        if id(element) in places
+    ]
+    assert len(found) == len(wanted)
+    return found
+
+
+def _excerpt(element: etree._Element) -> bytes:
+    alone: bytes = etree.tostring(element, with_tail=False, encoding="utf-8")
+    if element.find(".//{http://www.w3.org/2000/09/xmldsig#}Signature") is None:
+        return alone
+    # Namespaces that only the index declares would become part of what was signed (Canonical XML §4.7).
+    inside = {
+        prefix
+        for part in element.iter("*")
+        for prefix, uri in part.nsmap.items()
+        if prefix and (part.getparent() is None or part.getparent().nsmap.get(prefix) != uri)
+    }
+    copy = etree.fromstring(alone)
+    etree.cleanup_namespaces(copy, keep_ns_prefixes=sorted(inside))
+    cut_out: bytes = etree.tostring(copy, encoding="utf-8")
+    return cut_out
+
+
 def _broken(error: ParseError, text: str) -> AlertError:
     line, column = error.position
     at = f"line {line}, column {column + 1}"
@@ -149,7 +205,8 @@ def _broken(error: ParseError, text: str) -> AlertError:
     return AlertError("document", f"is not well-formed XML at {at}: {what}", "send it again or repair it")
 
 
-def _decode(body: bytes) -> tuple[str, tuple[str, ...]]:
+def decode(body: bytes) -> tuple[str, tuple[str, ...]]:
+    """The text of an XML document and remarks about its encoding. Raises AlertError."""
     for bom, codec, names in _BOMS:
         if body.startswith(bom):
             text = _strictly(body[len(bom) :], codec, f"its byte order mark says {codec}")
@@ -223,34 +280,26 @@ class _Builder:
         self._max_elements = max_elements
         self._count = 0
         self._open: list[Element] = []
-        self._seen: list[dict[str, int]] = []
         self._root: Element | None = None
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         self._count += 1
         namespace, _, name = tag.rpartition("}")
-        parent = self._open[-1] if self._open else None
-        index = 0
-        if parent is not None:
-            index = self._seen[-1].get(name, 0)
-            self._seen[-1][name] = index + 1
-        element = Element(name, namespace[1:], attributes, parent, index)
+        element = Element(name, namespace[1:], attributes)
         if self._count > self._max_elements:
             raise AlertError("document", f"more than {self._max_elements:,} elements", "split it")
         if len(self._open) >= self._max_depth:
             raise AlertError(
                 "document", f"elements nested deeper than {self._max_depth}", "no warning needs that"
             )
-        if parent is None:
-            self._root = element
+        if self._open:
+            self._open[-1].add(element)
         else:
-            parent.content.append(element)
+            self._root = element
         self._open.append(element)
-        self._seen.append({})
 
     def end(self, tag: str) -> None:
         self._open.pop()
-        self._seen.pop()
 
     def data(self, data: str) -> None:
         self._open[-1].content.append(data)
