@@ -45,3 +45,4 @@ class ListFormat:
 
 
 LISTS: dict[str, ListFormat] = {}
+"""By the name that a feed's configuration gives; filled by `alerts.formats`."""
