@@ -50,6 +50,10 @@ class Document:
     refused: str = ""
     """Why the feed would not read it (too large, a foreign host); then `body` is empty, and intake
     records the refusal like any other."""
+    backlog: bool = True
+    """Whether it may have lain there before we looked: found at the first good look since the start or
+    since trouble, or brought by a transport that cannot tell. Then only its age says whether it is news
+    (`feeds.md` §6.7)."""
 
     async def done(self, outcome: Outcome, reason: str = "") -> None:
         """Tell the feed what became of it; `reason` is for people. May be called more than once."""
@@ -64,8 +68,13 @@ class Feed(Protocol):
         """Configured name, unique in the county."""
 
     @property
+    def trust(self) -> Trust:
+        """What the source is at most; the configuration may trust it less, never more."""
+
+    @property
     def last_good(self) -> datetime | None:
-        """When the feed could last be read, documents or not; None until it could."""
+        """The last sign of life: when it could last be read, or said that it is there; documents or not.
+        None until then."""
 
     @property
     def trouble(self) -> str:

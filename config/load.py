@@ -19,11 +19,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from config.counties import PackError, pack_folder
+from config.counties import PackError, pack_folder, shipped
 from config.schema import (
     ANY,
     Action,
-    CapIndexFeed,
     Config,
     Feed,
     FolderFeed,
@@ -306,7 +305,7 @@ class _Reading:
                 text
                 for text, missing in (
                     ("official: true", not feed.official),
-                    (_HOW_TO_AUTHENTICATE[type(feed)], feed.authenticated == "none"),
+                    (f"authenticated: {_how_to_authenticate(feed)}", feed.authenticated == "none"),
                 )
                 if missing
             ]
@@ -327,8 +326,9 @@ class _Reading:
 
     def _with_county(self, config: Config, base: Path) -> Config | None:
         county = config.county
-        if "/" in county or county.startswith("."):
-            county = str(base / county)
+        beside = base / county
+        if "/" in county or county.startswith(".") or (county not in shipped() and beside.is_dir()):
+            county = str(beside)
         try:
             pack_folder(county)
         except PackError as error:
@@ -351,9 +351,11 @@ class _Reading:
         self._secret_file(("broker", "password_file"), config.broker.password_file)
         self._readable(("broker", "ca_file"), config.broker.ca_file)
         for index, feed in enumerate(config.feeds):
-            if isinstance(feed, CapIndexFeed):
-                self._readable(("feeds", index, "ca_file"), feed.ca_file)
-            elif feed.authenticated == "folder-0700":
+            for option, file in feed.files:
+                self._readable(("feeds", index, option), file)
+            for option, file in feed.secrets:
+                self._secret_file(("feeds", index, option), file)
+            if isinstance(feed, FolderFeed) and feed.authenticated == "folder-0700":
                 self._private_folder(("feeds", index, "path"), feed.path, owner)
         if config.hold_hook and not os.access(config.hold_hook[0], os.X_OK):
             self._add(("hold_hook", 0), f"{config.hold_hook[0]} is not a program that can be run")
@@ -418,11 +420,6 @@ class _Reading:
             raise ConfigError(list(self._problems.values()))
 
 
-_HOW_TO_AUTHENTICATE: Final[dict[type, str]] = {
-    FolderFeed: "authenticated: folder-0700",
-    CapIndexFeed: "authenticated: tls-pinned",
-}
-
 _REASONS: Final = {
     "missing": "is missing",
     "string_type": "must be text; put numbers and true or false in quotes",
@@ -439,6 +436,12 @@ _REASONS: Final = {
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
 }
+
+
+def _how_to_authenticate(feed: Feed) -> str:
+    """The first value of `authenticated` that proves something."""
+    values = get_args(type(feed).model_fields["authenticated"].annotation)
+    return str(next(value for value in values if value != "none"))
 
 
 def _plain(word: str) -> str | int | float | bool | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -29,12 +29,18 @@ from pydantic import (
     model_validator,
 )
 
+from alerts import fatigue
+from alerts.area import USUAL_SHARE
+from alerts.feed import Trust
+from alerts.formats import Reading
+from alerts.formats.lists import LISTS
 from alerts.hazards import HAZARDS, UNKNOWN
-from alerts.model import CodeScheme, Colour
+from alerts.model import CodeScheme, Colour, SeismicZone
 
 ANY: Final = "*"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 _DURATION: Final = r"^[1-9][0-9]{0,5}[smh]$"
+_CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _ADDRESS: Final = r"^(\[[0-9A-Fa-f:]+\]|[0-9.]+|localhost):[0-9]{1,5}$"
 # sun_path holds 108 bytes with the closing zero (unix(7)).
 _MAX_SOCKET_PATH: Final = 107
@@ -69,9 +75,29 @@ Duration = Annotated[
 ]
 
 
+def _clock(value: object) -> time:
+    if not isinstance(value, str) or not re.match(_CLOCK, value):
+        raise ValueError('must be a time of day in quotes, such as "22:00"')
+    return time.fromisoformat(value)
+
+
+Clock = Annotated[
+    time,
+    PlainValidator(_clock),
+    PlainSerializer(lambda value: f"{value:%H:%M}"),
+    WithJsonSchema({"type": "string", "pattern": _CLOCK, "examples": ["22:00", "06:30"]}),
+]
+
+
 def _polite(value: timedelta) -> timedelta:
     if not timedelta(seconds=10) <= value <= timedelta(hours=1):
         raise ValueError("must be from 10s to 1h")
+    return value
+
+
+def _polite_list(value: timedelta) -> timedelta:
+    if not timedelta(seconds=3) <= value <= timedelta(hours=1):
+        raise ValueError("must be from 3s to 1h")
     return value
 
 
@@ -183,6 +209,26 @@ def _feed_url(value: str) -> str:
     return value
 
 
+def _socket_url(value: str) -> str:
+    _split_url(value, ("ws", "wss"))
+    return value
+
+
+def _list_format(value: str) -> str:
+    if value not in LISTS:
+        raise ValueError(
+            f"must be {' or '.join(sorted(LISTS))}, not {value[:40]!r}{did_you_mean(value, LISTS)}"
+        )
+    return value
+
+
+def _topic(value: str) -> str:
+    levels = value.split("/")
+    if "#" in "".join(levels[:-1]) or any(len(level) > 1 and set(level) & set("+#") for level in levels):
+        raise ValueError("is not an MQTT topic filter: + stands for one level, # for all the rest")
+    return value
+
+
 def _broker_url(value: str) -> str:
     if _split_url(value, ("mqtt", "mqtts")).path not in ("", "/"):
         raise ValueError("must be mqtt://HOST[:PORT] or mqtts://HOST[:PORT], with nothing behind it")
@@ -209,6 +255,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
 Hazard = Annotated[
     str, AfterValidator(_hazard), WithJsonSchema({"type": "string", "enum": list(_HAZARD_KEYS)})
 ]
+Topic = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_topic)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
 
 
@@ -323,53 +370,366 @@ class Operator(_Strict):
     """SHA-256 of the operator's token, 64 lowercase hexadecimal digits; never the token itself."""
 
 
-class FolderFeed(_Strict):
-    """Warnings as files put into a folder. Read by `alerts.feeds.folder`."""
+class _Feed(_Strict):
+    """What every feed has."""
 
     name: Name
-    kind: Literal["folder"]
-    path: FilePath
     official: bool = False
     """Whether its sender may lawfully issue warnings for this county."""
-    authenticated: Literal["none", "folder-0700"] = "none"
-    """What proves the sender: folder-0700 = only the service's own user can put files there."""
     codes: CodeScheme = CodeScheme.UNKNOWN
     """Which national list its division codes are from; unknown is held wherever the lists differ."""
+    stale_after: Duration | None = None
+    """How long without a sign of life (an answer, a heartbeat) until it counts as stale, with an alarm. By
+    default five times `every` and at least 5m; 4m for a socket, 10m for wis2, 1m for folder and inbox."""
+    quiet_after: Duration | None = None
+    """How long without a new document until it counts as stale, with an alarm: for sources that always have
+    some. The whole country issues 949 to 1,758 warnings a day (feeds.md §2.2); a county 1 to 14."""
+
+    @property
+    def trust(self) -> Trust:
+        """What its source is at most, however it is configured."""
+        return Trust.OFFICIAL
+
+    @property
+    def signs_of_life(self) -> timedelta:
+        """`stale_after`, or the default for this kind."""
+        return self.stale_after or timedelta(minutes=1)
+
+    @property
+    def reading(self) -> Reading:
+        """How its documents are read, but for the certificates, which are files."""
+        return Reading(self.codes)
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """Files that it names and that must be readable, by option."""
+        return ()
+
+    @property
+    def secrets(self) -> tuple[tuple[str, Path], ...]:
+        """Files that it names and that only the service may read, by option."""
+        return ()
+
+    @model_validator(mode="after")
+    def _trust_is_possible(self) -> Self:
+        if self.official and self.trust is not Trust.OFFICIAL:
+            raise ValueError(f"official: true, but {_WHY_NOT[self.trust]}; it can inform, and never sound")
+        return self
 
 
-class CapIndexFeed(_Strict):
+_WHY_NOT: Final = {
+    Trust.RELAY: "this source passes on the warnings of others, late and unsigned",
+    Trust.UNOFFICIAL: "this source is private and says itself that it must not be the only one",
+}
+
+
+class _XmlFeed(_Feed):
+    """What feeds of XML documents have: CAP and the national format."""
+
+    shapes: Literal["add", "narrow"] = "add"
+    """What a shape beside codes in one area means: add = both are meant; narrow = the shape says which part
+    of the codes' area, as this source declares."""
+    signers: tuple[FilePath, ...] = ()
+    """Certificates (PEM files) that may have signed its documents, or that issued those that did."""
+
+    @property
+    def _signed(self) -> bool:
+        return getattr(self, "authenticated", "none") == "signed"
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.codes, shapes_narrow=self.shapes == "narrow", must_be_signed=self._signed)
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        return tuple(("signers", file) for file in self.signers)
+
+    @model_validator(mode="after")
+    def _signers_are_there(self) -> Self:
+        if self._signed and not self.signers:
+            raise ValueError("authenticated: signed needs signers, the certificates that may sign")
+        return self
+
+
+class FolderFeed(_XmlFeed):
+    """Warnings as files put into a folder. Read by `alerts.feeds.folder`."""
+
+    kind: Literal["folder"]
+    path: FilePath
+    authenticated: Literal["none", "folder-0700", "signed"] = "none"
+    """What proves the sender: folder-0700 = only the service's own user can put files there; signed = every
+    document carries a signature of one of `signers`."""
+
+
+# Relays of other authorities' warnings (`feeds.md` §1.5, §2.9): what they carry is right and late, and
+# nothing proves it.
+_RELAYS: Final = (
+    "worldweather.org",
+    "severeweather.wmo.int",
+    "cap-sources.s3.amazonaws.com",
+    "cap-alerts.s3.amazonaws.com",
+    "alert-feed.worldweather.org.s3.amazonaws.com",
+    "feeds.meteoalarm.org",
+)
+
+
+class CapIndexFeed(_XmlFeed):
     """An RSS or Atom index of CAP documents, asked again and again. Read by `alerts.feeds.cap_index`."""
 
-    name: Name
     kind: Literal["cap_index"]
     url: Annotated[str, AfterValidator(_feed_url)]
     every: Annotated[Duration, AfterValidator(_polite)] = timedelta(seconds=60)
     """How often it is asked, 10s to 1h."""
-    official: bool = False
-    """Whether its sender may lawfully issue warnings for this county."""
+    authenticated: Literal["none", "tls-pinned", "loopback", "signed"] = "none"
+    """What proves the sender: tls-pinned = https, and only certificates under `ca_file` are accepted;
+    loopback = it runs on this machine; signed = every document carries a signature of one of `signers`."""
+    ca_file: FilePath | None = None
+    """Accept only certificates signed under this one, instead of every public authority's."""
+    hosts: tuple[Host, ...] = ()
+    """Further hosts from which the index may link documents; its own is always allowed."""
+
+    @property
+    def trust(self) -> Trust:
+        relay = str(urlsplit(self.url).hostname).endswith(_RELAYS)
+        return Trust.RELAY if relay and not self._signed else Trust.OFFICIAL
+
+    @property
+    def signs_of_life(self) -> timedelta:
+        return self.stale_after or _five_rounds(self.every)
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        return (*super().files, *_named("ca_file", self.ca_file))
+
+    @model_validator(mode="after")
+    def _authentication_is_possible(self) -> Self:
+        _check_transport(self.url, self.authenticated, self.ca_file, "https")
+        return self
+
+
+class ListFeed(_Feed):
+    """A list of what is in force, asked again and again. Read by `alerts.feeds.listing`."""
+
+    kind: Literal["list"]
+    format: Annotated[str, AfterValidator(_list_format)]
+    """Whose list it is: nmc, 12379, weathercn, qweather, caiyun, icl …"""
+    url: Annotated[str, AfterValidator(_feed_url)]
+    """May hold {page}, the number of the page from 1, and {key}, what is in `key_file`."""
+    every: Annotated[Duration, AfterValidator(_polite_list)] = timedelta(seconds=60)
+    """How often it is asked, 3s to 1h; only earthquakes are worth less than 60s."""
     authenticated: Literal["none", "tls-pinned", "loopback"] = "none"
     """What proves the sender: tls-pinned = https, and only certificates under `ca_file` are accepted;
     loopback = it runs on this machine."""
     ca_file: FilePath | None = None
     """Accept only certificates signed under this one, instead of every public authority's."""
+    details: Annotated[str, AfterValidator(_feed_url)] | None = None
+    """Address that details are relative to, where it is not `url`: weather.com.cn keeps those of alarmMap at
+    https://product.weather.com.cn/."""
     hosts: tuple[Host, ...] = ()
-    """Further hosts from which the index may link documents; its own is always allowed."""
-    codes: CodeScheme = CodeScheme.UNKNOWN
-    """Which national list its division codes are from; unknown is held wherever the lists differ."""
+    """Further hosts from which details may be fetched; its own and that of `details` are allowed."""
+    only: tuple[Annotated[str, Field(min_length=1, max_length=40)], ...] = ()
+    """Beginnings of the rows' keys that concern the county, such as ["62"]; empty for all. Only for
+    sources whose keys begin with a division code."""
+    key_file: FilePath | None = None
+    """File that holds the key the source gave us; readable by the service alone."""
+    key_header: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,39}$")] | None = None
+    """Header that carries the key, such as X-QW-Api-Key; without it the key is {key} in the url."""
+
+    @property
+    def trust(self) -> Trust:
+        return LISTS[self.format].trust
+
+    @property
+    def signs_of_life(self) -> timedelta:
+        return self.stale_after or _five_rounds(self.every)
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.codes, format=LISTS[self.format].name)
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        return _named("ca_file", self.ca_file)
+
+    @property
+    def secrets(self) -> tuple[tuple[str, Path], ...]:
+        return _named("key_file", self.key_file)
 
     @model_validator(mode="after")
     def _authentication_is_possible(self) -> Self:
-        parts = urlsplit(self.url)
-        if self.ca_file is not None and parts.scheme != "https":
-            raise ValueError("ca_file is for an https:// url")
-        if self.authenticated == "tls-pinned" and self.ca_file is None:
-            raise ValueError("authenticated: tls-pinned needs an https:// url and a ca_file")
-        if self.authenticated == "loopback" and not is_loopback(str(parts.hostname)):
-            raise ValueError(f"authenticated: loopback, but {parts.hostname} is another machine")
+        _check_transport(self.url, self.authenticated, self.ca_file, "https")
+        if (self.key_file is None) != (self.key_header is None and "{key}" not in self.url):
+            raise ValueError("key_file belongs together with {key} in the url, or with key_header")
         return self
 
 
-Feed = Annotated[FolderFeed | CapIndexFeed, Field(discriminator="kind")]
+class SocketFeed(_Feed):
+    """A websocket that pushes rows as they come. Read by `alerts.feeds.socket`."""
+
+    kind: Literal["socket"]
+    format: Annotated[str, AfterValidator(_list_format)]
+    """Whose stream it is: wolfx, fanstudio …"""
+    url: Annotated[str, AfterValidator(_socket_url)]
+    authenticated: Literal["none", "tls-pinned", "loopback"] = "none"
+    """What proves the sender: tls-pinned = wss, and only certificates under `ca_file` are accepted;
+    loopback = it runs on this machine."""
+    ca_file: FilePath | None = None
+    """Accept only certificates signed under this one, instead of every public authority's."""
+    watchdog: Annotated[Duration, AfterValidator(_polite)] = timedelta(seconds=120)
+    """How long the socket may be silent, heartbeats included, until it is given up and opened again."""
+
+    @property
+    def trust(self) -> Trust:
+        return LISTS[self.format].trust
+
+    @property
+    def signs_of_life(self) -> timedelta:
+        return self.stale_after or 2 * self.watchdog
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.codes, format=LISTS[self.format].name)
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        return _named("ca_file", self.ca_file)
+
+    @model_validator(mode="after")
+    def _authentication_is_possible(self) -> Self:
+        _check_transport(self.url, self.authenticated, self.ca_file, "wss")
+        return self
+
+
+class Wis2Broker(_Strict):
+    """A Global Broker of WIS2, or one that speaks like it."""
+
+    url: Annotated[str, AfterValidator(_broker_url)]
+    """mqtts://HOST[:8883]; mqtt:// only on this machine."""
+    username: Text = "everyone"
+    """The WMO publishes everyone/everyone for its Global Brokers (feeds.md §4.5)."""
+    password_file: FilePath | None = None
+    """File that holds the password; without it, everyone."""
+    ca_file: FilePath | None = None
+    """Certificate of the authority that signed the broker's certificate, instead of the public ones."""
+
+    @property
+    def host(self) -> str:
+        return str(urlsplit(self.url).hostname)
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or (8883 if self.tls else 1883)
+
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("mqtts:")
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if not self.tls and not is_loopback(self.host):
+            raise ValueError(f"{self.host} is beyond this machine: it needs an mqtts:// url")
+        if self.ca_file is not None and not self.tls:
+            raise ValueError("ca_file is for an mqtts:// url")
+        return self
+
+
+class Wis2Feed(_XmlFeed):
+    """Notifications of the WMO's WIS2 over MQTT; what they name is fetched and verified. Read by
+    `alerts.feeds.wis2`."""
+
+    kind: Literal["wis2"]
+    brokers: Annotated[tuple[Wis2Broker, ...], Field(min_length=1, max_length=4)]
+    """Two or more, so that one may fail; the same notification from several is one."""
+    topics: Annotated[tuple[Topic, ...], Field(min_length=1, max_length=16)]
+    """Such as cache/a/wis2/cn-cma/data/+/weather/advisories-warnings/#."""
+    hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
+    """Hosts from which documents may be fetched: those of the Global Caches and the centre."""
+    authenticated: Literal["none", "signed"] = "none"
+    """What proves the sender: signed = every document carries a signature of one of `signers`. A
+    notification itself proves nothing."""
+
+    @property
+    def trust(self) -> Trust:
+        return Trust.OFFICIAL if self._signed else Trust.RELAY
+
+    @property
+    def signs_of_life(self) -> timedelta:
+        return self.stale_after or timedelta(minutes=10)
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        brokers = [
+            (f"brokers[{n}].ca_file", b.ca_file) for n, b in enumerate(self.brokers) if b.ca_file is not None
+        ]
+        return (*super().files, *brokers)
+
+    @property
+    def secrets(self) -> tuple[tuple[str, Path], ...]:
+        return tuple(
+            (f"brokers[{n}].password_file", b.password_file)
+            for n, b in enumerate(self.brokers)
+            if b.password_file is not None
+        )
+
+
+class InboxFeed(_XmlFeed):
+    """Warnings that a sender posts to us over HTTP. Read by `alerts.feeds.inbox`."""
+
+    kind: Literal["inbox"]
+    listen: TcpAddress
+    """Where it listens; beyond this machine only with `cert_file` and `key_file`."""
+    token_file: FilePath
+    """File that holds the sender's token, of 32 characters or more; readable by the service alone."""
+    cert_file: FilePath | None = None
+    """Our certificate (PEM, the whole chain)."""
+    key_file: FilePath | None = None
+    """Its private key; readable by the service alone."""
+    authenticated: Literal["token", "signed"] = "token"
+    """What proves the sender: token = it knows what is in `token_file`, which it always must; signed = and
+    every document carries a signature of one of `signers`."""
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        return (*super().files, *_named("cert_file", self.cert_file))
+
+    @property
+    def secrets(self) -> tuple[tuple[str, Path], ...]:
+        return (("token_file", self.token_file), *_named("key_file", self.key_file))
+
+    @model_validator(mode="after")
+    def _token_stays_secret(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        if self.cert_file is None and not is_loopback(self.listen.host):
+            raise ValueError(
+                f"{self.listen.host} can be reached from outside, and the token would cross the network in "
+                "clear; give cert_file and key_file, or listen at 127.0.0.1"
+            )
+        return self
+
+
+def _five_rounds(every: timedelta) -> timedelta:
+    return max(5 * every, timedelta(minutes=5))
+
+
+def _named(option: str, file: Path | None) -> tuple[tuple[str, Path], ...]:
+    return () if file is None else ((option, file),)
+
+
+def _check_transport(url: str, authenticated: str, ca_file: Path | None, secure: str) -> None:
+    """Raises ValueError for what `url` cannot prove."""
+    parts = urlsplit(url)
+    if ca_file is not None and parts.scheme != secure:
+        raise ValueError(f"ca_file is for {'an' if secure == 'https' else 'a'} {secure}:// url")
+    if authenticated == "tls-pinned" and ca_file is None:
+        raise ValueError(f"authenticated: tls-pinned needs {secure}:// and a ca_file")
+    if authenticated == "loopback" and not is_loopback(str(parts.hostname)):
+        raise ValueError(f"authenticated: loopback, but {parts.hostname} is another machine")
+
+
+Feed = Annotated[
+    FolderFeed | CapIndexFeed | ListFeed | SocketFeed | Wis2Feed | InboxFeed, Field(discriminator="kind")
+]
 
 
 class Action(StrEnum):
@@ -401,6 +761,24 @@ class Rule(_Strict):
         )
 
 
+class OnlineVoice(_Strict):
+    """edge-tts beside the offline voice: taken instead where its sound is whole within 2 s, and never waited
+    for when a warning is red or seconds count. The words leave the county. Read by `tts.voices.edge`."""
+
+    name: Literal[
+        "zh-CN-YunyangNeural",
+        "zh-CN-YunjianNeural",
+        "zh-CN-YunxiNeural",
+        "zh-CN-XiaoxiaoNeural",
+        "zh-CN-XiaoyiNeural",
+        "zh-CN-liaoning-XiaobeiNeural",
+        "zh-CN-shaanxi-XiaoniNeural",
+    ] = "zh-CN-YunyangNeural"
+    approved_by: Text
+    """Who listened to it and approved it for this county."""
+    approved_on: date
+
+
 class Voice(_Strict):
     """The offline Mandarin voice. Read by `tts.voices.kokoro`, and by `controller.wiring` at the start."""
 
@@ -410,6 +788,8 @@ class Voice(_Strict):
     approved_by: Text | None = None
     """Who listened to it and approved it for this county; needed in actual mode."""
     approved_on: date | None = None
+    online: OnlineVoice | None = None
+    """The online voice, where the county wants one; needs the internet."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -428,8 +808,15 @@ Repeats = Annotated[int, Field(ge=1, le=9)]
 Volume = Annotated[int, Field(ge=1, le=100)]
 
 
+def _rising(value: RepeatsByColour | VolumeByColour, what: str) -> None:
+    """A worse warning is never said more quietly or less often than a milder one."""
+    ordered = [value.of(colour) for colour in Colour]
+    if ordered != sorted(ordered, reverse=True):
+        raise ValueError(f"{what} must not fall as the colour gets worse: red >= orange >= yellow >= blue")
+
+
 class RepeatsByColour(_Strict):
-    """How many times a warning is played."""
+    """How many times a warning is played; a worse colour never less often than a milder one."""
 
     red: Repeats = 3
     orange: Repeats = 3
@@ -442,9 +829,14 @@ class RepeatsByColour(_Strict):
         value: int = getattr(self, colour.value if colour else "none")
         return value
 
+    @model_validator(mode="after")
+    def _rises_with_the_colour(self) -> Self:
+        _rising(self, "repeats")
+        return self
+
 
 class VolumeByColour(_Strict):
-    """Percent of each terminal's configured full volume."""
+    """Percent of each terminal's configured full volume; a worse colour never lower than a milder one."""
 
     red: Volume = 100
     orange: Volume = 100
@@ -457,12 +849,82 @@ class VolumeByColour(_Strict):
         value: int = getattr(self, colour.value if colour else "none")
         return value
 
+    @model_validator(mode="after")
+    def _rises_with_the_colour(self) -> Self:
+        _rising(self, "volume")
+        return self
+
 
 class BroadcastOptions(_Strict):
     """How it is played. Read by `controller.planning`."""
 
     repeats: RepeatsByColour = RepeatsByColour()
     volume: VolumeByColour = VolumeByColour()
+
+
+class Earthquake(_Strict):
+    """Who hears an earthquake warning that names no area. Read by `controller.desk`, for `alerts.intensity`.
+
+    The defaults are ours: no standard that we could open gives them.
+    """
+
+    threshold: Annotated[float, Field(ge=1, le=12)] = 3.0
+    """Warn where the estimated intensity (GB/T 17742) is at least this; 3 is felt by a few people indoors."""
+    magnitude_floor: Annotated[float, Field(ge=0, le=9)] = 4.0
+    """Smaller earthquakes are recorded and make no sound."""
+    zone: SeismicZone | None = None
+    """Zone of GB 18306-2015: qingzang (Tibet, Qinghai, western Sichuan, Gannan), xinjiang, east_strong or
+    moderate. Without it the strongest of the four counts at each distance: up to half a degree more
+    between M5 and M7."""
+
+
+class Fatigue(_Strict):
+    """When a village that has heard of an event is told briefly, or not at all, how it goes on. Never applied
+    to red, to anything worse or new, to the fast lane, or to a village that has not heard of it yet.
+
+    Read by `controller.desk`; the rules are in `alerts.fatigue`.
+    """
+
+    night_from: Clock = time(22)
+    """Beijing time. At night nobody is woken by a yellow or blue warning that goes on or falls. In the far
+    west people go to bed two hours later by this clock."""
+    night_until: Clock = time(6)
+    """The same as night_from: there is no night."""
+    renewal_every: Duration = timedelta(hours=12)
+    """A village hears a yellow or blue warning that goes on at most once in this time."""
+    per_day: Annotated[int, Field(ge=1, le=100)] = 6
+    """After so many soundings in 24 hours a village hears no more that a yellow or blue warning goes on or
+    falls; of an orange one only its own short soundings count."""
+    short_volume: Volume = 60
+    """Percent of the colour's own volume at which a short message is played."""
+    all_clear_when_unlisted: bool = False
+    """Whether a warning that merely disappears from its source's list is followed by an all-clear."""
+
+    @property
+    def rules(self) -> fatigue.Rules:
+        return fatigue.Rules(self.night_from, self.night_until, self.renewal_every, self.per_day)
+
+
+Share = Annotated[int, Field(ge=1, le=100)]
+
+
+class Targeting(_Strict):
+    """When an area is so much of the county that a slip is likelier than the danger. Such a warning of a feed
+    is held; an operator's is refused until it is said to be meant. Read by `controller.planning`.
+    """
+
+    unusual: dict[Hazard, Share] = Field(default_factory=dict)
+    """Percent of the county's villages above which this hazard is unusual, by hazard; ours where it says
+    nothing: 50 for debris_flow, tornado, chemical, wildfire and tsunami, 80 for dam_break and evacuation.
+    Every other hazard is issued for whole counties as a matter of course."""
+    unusual_drawn: Share = 80
+    """The same for a circle or polygon that an operator drew, whatever the hazard: who means everybody
+    names the county."""
+
+    def limit(self, hazard: str, *, drawn: bool) -> float:
+        """Share of the villages, 0 to 1. `drawn`: by an operator's own hand."""
+        limit = self.unusual.get(hazard, round(100 * USUAL_SHARE.get(hazard, 1.0)))
+        return min(limit, self.unusual_drawn if drawn else 100) / 100
 
 
 class IssuerLevel(StrEnum):
@@ -508,3 +970,6 @@ class Config(_Strict):
     No shell. Read by `controller.escalation`."""
     voice: Voice = Voice()
     broadcast: BroadcastOptions = BroadcastOptions()
+    targeting: Targeting = Targeting()
+    fatigue: Fatigue = Fatigue()
+    earthquake: Earthquake = Earthquake()

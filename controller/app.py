@@ -12,6 +12,7 @@ import fcntl
 import logging
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -24,14 +25,14 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
-from alerts.feed import Feed
-from alerts.feeds.cap_index import CapIndexFeed
-from alerts.feeds.folder import FolderFeed
+from alerts.feed import Feed, FeedError, Trust
+from alerts.formats import Reading
 from alerts.regions import Unresolved
 from config import schema
 from config.counties import load_county
 from config.schema import Config, Mode
 from controller import escalation
+from controller.adapters import open_feed, read_as
 from controller.clock import WireClock, moment, mono_ms, wall_ms
 from controller.desk import Desk, decode_plan
 from controller.dispatch import Dispatcher, Signers
@@ -42,6 +43,7 @@ from controller.metrics import Metrics
 from controller.register import Register
 from controller.store import Store, StoreError, Unknown
 from controller.summary import Summary, summarise
+from controller.vigil import Vigil
 from controller.voicing import Voicing
 from simulators.broker import EmbeddedBroker
 from terminals import delivery
@@ -56,6 +58,7 @@ ALARMS_KEPT: Final = 50
 # An idle terminal says hello every 15 min, 20 % sooner or later.
 ONLINE_MS: Final = 20 * 60_000
 CLOCK_EVERY_S: Final = 10.0
+FEEDS_EVERY_S: Final = 5.0
 
 
 class StartError(Exception):
@@ -66,10 +69,18 @@ class StartError(Exception):
 class FeedState:
     name: str
     kind: str
+    trust: Trust
+    """What its source is at most."""
     official: bool
     authenticated: str
     last_good: datetime | None
+    """Its last sign of life."""
+    last_document: datetime | None
+    """When its latest document came, since the start."""
+    stale: str
+    """Why it counts as stale; empty while it does not."""
     problem: str
+    """Why it cannot be read at present, or not all of it; empty when it can."""
 
 
 class App:
@@ -90,6 +101,7 @@ class App:
         metrics: Metrics,
         alarms: deque[str],
         feeds: list[tuple[schema.Feed, Feed]],
+        readings: dict[str, Reading],
         api: socket.socket,
         village: socket.socket,
     ) -> None:
@@ -107,6 +119,13 @@ class App:
         self.metrics = metrics
         self.alarms = alarms
         self._feeds = feeds
+        self._read_as = [(feed, readings[feed.name]) for _, feed in feeds]
+        self._vigils = {
+            settings.name: Vigil(
+                settings.name, settings.signs_of_life, settings.quiet_after, time.monotonic()
+            )
+            for settings, _ in feeds
+        }
         self._api = api
         self._village = village
         self.stopping = asyncio.Event()
@@ -128,9 +147,10 @@ class App:
                 name="escalation",
             )
             await self.desk.resume()
-            await self.intake.recover({settings.name: settings.codes for settings, _ in self._feeds})
-            for settings, feed in self._feeds:
-                tasks.create_task(self.intake.pump(feed, settings.codes), name=f"feed.{feed.name}")
+            await self.intake.recover({feed.name: reading for feed, reading in self._read_as})
+            for feed, reading in self._read_as:
+                tasks.create_task(self.intake.pump(feed, reading), name=f"feed.{feed.name}")
+            tasks.create_task(self._watch_feeds(), name="feeds")
             tasks.create_task(_serve(operators_api(self), self._api, self.stopping), name="web.operators")
             tasks.create_task(_serve(village_api(self), self._village, self.stopping), name="web.village")
             if ready is not None:
@@ -161,8 +181,11 @@ class App:
         self.metrics.broker_up.set(int(self.transport.connected))
         for _, feed in self._feeds:
             self.metrics.feed_trouble.labels(feed.name).set(int(bool(feed.trouble)))
+            self.metrics.feed_stale.labels(feed.name).set(int(bool(self._vigils[feed.name].stale)))
             if feed.last_good is not None:
                 self.metrics.feed_last_good.labels(feed.name).set(feed.last_good.timestamp())
+            if (brought := self.intake.last_document.get(feed.name)) is not None:
+                self.metrics.feed_last_document.labels(feed.name).set(brought.timestamp())
 
     def online_count(self) -> int:
         now = self.dispatcher.now()
@@ -170,9 +193,23 @@ class App:
 
     def feed_states(self) -> list[FeedState]:
         return [
-            FeedState(f.name, s.kind, s.official, s.authenticated, f.last_good, f.trouble)
+            FeedState(
+                f.name,
+                s.kind,
+                s.trust,
+                s.official,
+                s.authenticated,
+                f.last_good,
+                self.intake.last_document.get(f.name),
+                self._vigils[f.name].stale,
+                f.trouble,
+            )
             for s, f in self._feeds
         ]
+
+    def stale_feeds(self) -> list[str]:
+        """Feeds whose warnings may be missed at present, and why."""
+        return [f"{name}: {vigil.stale}" for name, vigil in self._vigils.items() if vigil.stale]
 
     async def summary(self, broadcast: str) -> Summary:
         """Raises Unknown."""
@@ -273,6 +310,19 @@ class App:
     async def _broker(self, up: bool) -> None:
         self.metrics.broker_up.set(int(up))
 
+    async def _watch_feeds(self) -> None:
+        while True:
+            self.look_at_feeds(time.monotonic())
+            await asyncio.sleep(FEEDS_EVERY_S)
+
+    def look_at_feeds(self, now: float) -> None:
+        """Alarms for each feed that has just become stale or has just come back. `now`: as time.monotonic."""
+        for _, feed in self._feeds:
+            brought = self.intake.last_document.get(feed.name)
+            text = self._vigils[feed.name].look(now, feed.last_good, brought, feed.trouble)
+            if text:
+                self.alarm(text)
+
     async def _keep_time(self) -> None:
         while True:
             try:
@@ -296,7 +346,8 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
         for settings in config.feeds:
             if isinstance(settings, schema.FolderFeed):
                 settings.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        pack = load_county(config.county)
+        # Made-up positions of villages may direct a warning to simulated terminals only.
+        pack = load_county(config.county, synthetic=sandbox)
         keys = (
             sandbox_keys(config.state_dir / "sandbox-keys")
             if sandbox
@@ -350,7 +401,11 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
             config, pack.county, store, register, dispatcher, voicing, metrics, kinds=frozenset(signers.roles)
         )
         intake = Intake(store, desk, metrics, alarm)
-        feeds = [(settings, _feed(settings)) for settings in config.feeds]
+        try:
+            feeds = [(settings, open_feed(settings, config.state_dir)) for settings in config.feeds]
+            readings = {settings.name: read_as(settings) for settings in config.feeds}
+        except FeedError as error:
+            raise StartError(f"feeds: {error}") from error
         app = App(
             config,
             sandbox=sandbox,
@@ -364,6 +419,7 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
             metrics=metrics,
             alarms=alarms,
             feeds=feeds,
+            readings=readings,
             api=api,
             village=village,
         )
@@ -429,16 +485,6 @@ def _secret(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise StartError(f"broker.password_file {path}: {error.strerror}") from error
-
-
-def _feed(settings: schema.Feed) -> Feed:
-    if isinstance(settings, schema.FolderFeed):
-        return FolderFeed(settings.name, settings.path)
-    # With a ca_file only certificates under it are accepted: pinned, never ignored.
-    tls = ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else None
-    return CapIndexFeed(
-        settings.name, settings.url, hosts=settings.hosts, interval=settings.every.total_seconds(), tls=tls
-    )
 
 
 @contextlib.contextmanager

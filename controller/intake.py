@@ -7,15 +7,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from alerts import feed as feed_port
 from alerts import formats
 from alerts.feed import Document, Feed
-from alerts.model import AlertError, CodeScheme
+from alerts.formats import Reading
+from alerts.model import Alert, AlertError
 from controller.clock import moment, wall_ms
 from controller.desk import Cancelled, Closed, Desk, Held, Released
 from controller.metrics import Metrics
@@ -26,10 +27,10 @@ log = logging.getLogger(__name__)
 
 # A document that was being read twice when the process died kills it: not read a third time.
 MOST_READINGS: Final = 2
-# First contact and restarts: what was sent longer ago than this is catch-up and never automatic
-# (`feeds.md` §6.7 gives one hour for CAP).
 STORE_PAUSE_S: Final = 2.0
+# What is older than this is catch-up and never automatic (`feeds.md` §6.7).
 CATCH_UP_AGE: Final = timedelta(hours=1)
+QUAKE_AGE: Final = timedelta(seconds=600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,30 @@ class Taken:
     broadcast: str | None = None
 
 
+def catch_up(alert: Alert, now: datetime, *, backlog: bool) -> str:
+    """Why `alert` is old news that may not sound by itself, or empty. Pure (`feeds.md` §6.7).
+
+    An earthquake counts from its origin, always: after 600 s its waves have passed. Anything else counts
+    from when it was sent, and after one hour it is old; unless it says itself that it is still in force
+    and we have been listening all the while (not `backlog`): then its issuer was late, not we.
+    """
+    origins = [info.quake.origin for info in alert.infos if info.quake is not None]
+    if origins:
+        age = now - max(origins)
+        return f"catch-up: the earthquake was {_minutes(age)} minutes ago" if age > QUAKE_AGE else ""
+    age = now - alert.sent
+    if age <= CATCH_UP_AGE:
+        return ""
+    in_force = any(info.expires is not None and info.expires > now for info in alert.infos)
+    if in_force and not backlog:
+        return ""
+    return f"catch-up: it was sent {_minutes(age)} minutes ago"
+
+
+def _minutes(age: timedelta) -> int:
+    return int(age.total_seconds() // 60)
+
+
 class Intake:
     def __init__(self, store: Store, desk: Desk, metrics: Metrics, alarm: Callable[[str], None]) -> None:
         self._store = store
@@ -50,45 +75,63 @@ class Intake:
         self._alarm = alarm
         # One document at a time: lifecycle compares each with all before it.
         self._one = asyncio.Lock()
+        self.last_document: dict[str, datetime] = {}
+        """When each feed's latest document came, this run's."""
 
-    async def recover(self, schemes: dict[str, CodeScheme]) -> None:
-        """Documents that were journalled when the process died are read now. `schemes`: feed → code list."""
+    async def recover(self, readings: Mapping[str, Reading]) -> None:
+        """Documents that were journalled when the process died are read now, as their feeds' are:
+        `readings` by feed. One whose feed is configured no more is read as XML, and held."""
         for row, body in await self._store.unfinished_documents():
             log.warning("%s: %s was journalled and not decided when the controller ended", row.feed, row.name)
-            scheme = schemes.get(row.feed, CodeScheme.UNKNOWN)
-            await self._decide(row.id, row.feed, row.name, body, scheme)
+            doubts = [] if row.feed in readings else [f"feed {row.feed} is configured no more"]
+            reading = readings.get(row.feed, Reading())
+            await self._decide(row.id, row.feed, row.name, body, reading, backlog=True, doubts=doubts)
 
-    async def pump(self, feed: Feed, scheme: CodeScheme) -> None:
+    async def pump(self, feed: Feed, reading: Reading) -> None:
         """Everything this feed brings, until cancelled."""
         async for document in feed.documents():
-            taken = await self._surely(document, scheme)
+            taken = await self._surely(document, reading)
             refused = taken.outcome in (Outcome.REFUSED, Outcome.QUARANTINED)
             await document.done(
                 feed_port.Outcome.REFUSED if refused else feed_port.Outcome.TAKEN, taken.reason
             )
 
-    async def _surely(self, document: Document, scheme: CodeScheme) -> Taken:
+    async def _surely(self, document: Document, reading: Reading) -> Taken:
         """A full or failing disk delays a warning, with an alarm; it does not lose one."""
         while True:
             try:
-                return await self.accept(document, scheme)
+                return await self.accept(document, reading)
             except StoreError as error:
                 self._alarm(f"{document.feed}: {document.name} waits: {error}")
                 await asyncio.sleep(STORE_PAUSE_S)
 
-    async def accept(self, document: Document, scheme: CodeScheme) -> Taken:
+    async def accept(self, document: Document, reading: Reading) -> Taken:
         """Journal, then decide. Never raises for what is in the document."""
         sha256 = hashlib.sha256(document.body).hexdigest()
         number = await self._store.journal(document.feed, document.name, document.body, sha256, wall_ms())
+        self.last_document[document.feed] = document.received
         if document.refused:
+            self._metrics.documents.labels(document.feed, Outcome.REFUSED).inc()
             await self._store.close_document(number, Outcome.REFUSED, document.refused)
             log.warning("%s: %s: refused: %s", document.feed, document.name, document.refused)
             return Taken(Outcome.REFUSED, document.refused)
-        return await self._decide(number, document.feed, document.name, document.body, scheme)
+        return await self._decide(
+            number, document.feed, document.name, document.body, reading, backlog=document.backlog
+        )
 
-    async def _decide(self, number: int, feed: str, name: str, body: bytes, scheme: CodeScheme) -> Taken:
+    async def _decide(
+        self,
+        number: int,
+        feed: str,
+        name: str,
+        body: bytes,
+        reading: Reading,
+        *,
+        backlog: bool,
+        doubts: Sequence[str] = (),
+    ) -> Taken:
         async with self._one:
-            taken = await self._read_and_take(number, feed, body, scheme)
+            taken = await self._read_and_take(number, feed, body, reading, backlog, doubts)
         if taken.alert is None:
             await self._store.close_document(number, taken.outcome, taken.reason)
         self._metrics.documents.labels(feed, taken.outcome).inc()
@@ -96,7 +139,9 @@ class Intake:
         log.log(level, "%s: %s: %s: %s", feed, name, taken.outcome, taken.reason)
         return taken
 
-    async def _read_and_take(self, number: int, feed: str, body: bytes, scheme: CodeScheme) -> Taken:
+    async def _read_and_take(
+        self, number: int, feed: str, body: bytes, reading: Reading, backlog: bool, doubts: Sequence[str]
+    ) -> Taken:
         if await self._store.open_document(number) > MOST_READINGS:
             self._alarm(
                 f"document {number} of {feed} was being read when the process died, twice; quarantined"
@@ -106,8 +151,8 @@ class Intake:
         now = moment(wall_ms())
         known = await self._desk.known()
         try:
-            alert = formats.parse(body, formats.Reading(scheme), now=now)
-            judged = self._desk.judge(alert, known, now)
+            alert = formats.parse(body, reading, now=now)
+            judged = self._desk.judge(alert, known, now, feed=feed, narrow=reading.shapes_narrow)
         except AlertError as error:
             return Taken(Outcome.REFUSED, str(error))
         except Exception as error:
@@ -116,11 +161,8 @@ class Intake:
             self._alarm(f"document {number} of {feed} could not be read ({error!r}); its bytes are kept")
             log.exception("document %d of %s quarantined", number, feed)
             return Taken(Outcome.QUARANTINED, f"reading it failed: {error!r}")
-        doubts = []
-        if now - alert.sent > CATCH_UP_AGE:
-            doubts.append(
-                f"catch-up: it was sent {int((now - alert.sent).total_seconds() // 60)} minutes ago"
-            )
+        old = catch_up(alert, now, backlog=backlog)
+        doubts = [*doubts, old] if old else doubts
         taken = await self._desk.take(alert, judged, feed=feed, doubts=doubts, document=number)
         match taken:
             case Released(alert=of, broadcast=broadcast):

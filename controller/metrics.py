@@ -20,6 +20,10 @@ class Metrics:
         )
         self.feed_trouble = gauge("feed_trouble", "1 while a feed cannot be read", "feed")
         self.feed_last_good = gauge("feed_last_good_seconds", "Unix time of the last good contact", "feed")
+        self.feed_last_document = gauge(
+            "feed_last_document_seconds", "Unix time of the last document, since the start", "feed"
+        )
+        self.feed_stale = gauge("feed_stale", "1 while a feed shows no sign of life, or is too quiet", "feed")
         self.quarantined = counter("quarantined", "Bytes set aside because reading them failed", "what")
         self.held = gauge("alerts_held", "Alerts waiting for an operator")
         self.held_longest = gauge("alerts_held_longest_seconds", "How long the oldest has waited")

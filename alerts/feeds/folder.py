@@ -1,14 +1,16 @@
 """Watched folder: what an FTP server, a copy script or an operator drops as ``*.xml``.
 
-By polling, so that it also works on network file systems. A file is read once its size and time have
-stood still for one poll, stays where it is until intake has journalled it, and then moves to ``taken/``
-or ``refused/`` (there with a ``.reason.txt`` beside it). A crash in between brings it again.
+By polling, so that it also works on network file systems. A file that ends with the end of a warning is
+whole and read at once; any other may still grow, and is read once its size and time have stood still for
+half a second. It stays where it is until intake has journalled it, and then moves to ``taken/`` or
+``refused/`` (there with a ``.reason.txt`` beside it). A crash in between brings it again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -16,12 +18,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from alerts.feed import Document, FeedError, Outcome
+from alerts.feed import Document, FeedError, Outcome, Trust
 from alerts.formats.xml import MAX_BYTES
 
 PATIENCE: Final = timedelta(seconds=30)
 """FTP servers create a file empty and fill it as data comes, with stalls. One that is empty or does not
 end like XML is given this long without a change before it is taken as it is (and refused, loudly)."""
+
+SETTLE: Final = 0.5
+"""Seconds that a file which may still grow must stand still."""
+_WHOLE: Final = re.compile(rb"</(?:[\w.-]{1,40}:)?alert\s*>\s*\Z")
+"""Nothing can follow the end of the root: a file is written from its start to its end."""
 
 
 def folder_is_private(path: Path) -> str | None:
@@ -69,16 +76,18 @@ class _Stamp:
 class FolderFeed:
     """Feed over the files of one folder. Symbolic links and sub-folders are left alone."""
 
+    trust = Trust.OFFICIAL
+
     def __init__(
         self,
         name: str,
         path: Path,
         *,
-        interval: float = 0.5,
+        interval: float = 0.1,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`interval` is seconds between looks; a new file is yielded at the second look that finds it.
+        """`interval` is seconds between looks: a whole file is yielded at the first that finds it.
 
         Raises FeedError if `path` is there and is not a folder. A missing one is waited for.
         """
@@ -93,7 +102,13 @@ class FolderFeed:
         self._sleep = sleep
         self._stuck = ""
         """Why the last file could not be moved away; it is not yielded again, but the folder fills up."""
-        self._before: dict[str, _Stamp] = {}
+        self._looks = max(1, round(SETTLE / interval))
+        """How often a file that may still grow must be found unchanged."""
+        self._before: dict[str, tuple[_Stamp, int]] = {}
+        """Files of the last look, and how often each had been found unchanged by then."""
+        self._behind = True
+        self._backlog: dict[str, _Stamp] = {}
+        """Files that were there when we came."""
         self._out: dict[str, _Stamp] = {}
         """Yielded; neither moved nor changed since."""
 
@@ -103,7 +118,7 @@ class FolderFeed:
             try:
                 ready = await asyncio.to_thread(self._look)
             except FeedError as error:
-                self.trouble, ready = str(error), []
+                self.trouble, self._behind, ready = str(error), True, []
             else:
                 self.trouble, self.last_good = self._stuck, self._clock()
             for name, stamp in ready:
@@ -125,25 +140,35 @@ class FolderFeed:
                             continue  # gone between listing and looking
         except OSError as error:
             raise FeedError(f"{self._path}: {error.strerror}") from error
+        counted = {}
+        for name, stamp in found.items():
+            before, times = self._before.get(name, (None, 0))
+            counted[name] = (stamp, times + 1 if before == stamp else 0)
+        if self._behind:
+            self._backlog, self._behind = found, False
         ready = [
             (name, stamp)
-            for name, stamp in found.items()
-            if self._before.get(name) == stamp and self._out.get(name) != stamp
+            for name, (stamp, times) in counted.items()
+            if self._out.get(name) != stamp and (times == 0 or times >= self._looks)
         ]
-        self._before = found
+        self._before = counted
         self._out = {name: stamp for name, stamp in self._out.items() if name in found}
         return sorted(ready, key=lambda item: (item[1].mtime_ns, item[0]))
 
     def _read(self, name: str, stamp: _Stamp) -> Document | None:
-        """The file as it was seen, or None if it changed or went meanwhile."""
+        """The file as it was seen, or None if it changed or went meanwhile, or may still grow."""
+        settled = self._before[name][1] >= self._looks
+        backlog = self._backlog.get(name) == stamp
 
         async def acknowledge(outcome: Outcome, reason: str) -> None:
             await asyncio.to_thread(self._move, name, stamp, outcome, reason)
 
         def document(body: bytes, refused: str = "") -> Document:
-            return Document(self.name, name, body, self._clock(), acknowledge, refused)
+            return Document(self.name, name, body, self._clock(), acknowledge, refused, backlog)
 
         if stamp.size > MAX_BYTES:
+            if not settled:
+                return None
             return document(b"", f"{stamp.size:,} bytes; the limit is {MAX_BYTES:,}")
         try:
             # NOFOLLOW and NONBLOCK: the name may have become a link or a pipe since we looked.
@@ -154,6 +179,8 @@ class FolderFeed:
                 body = file.read(MAX_BYTES + 1)
                 if _Stamp.of(os.fstat(handle)) != stamp or len(body) != stamp.size:
                     return None
+            if not settled and not _WHOLE.search(body, max(0, len(body) - 200)):
+                return None
             quiet = self._clock().timestamp() - stamp.mtime_ns / 1e9
             if not body.rstrip(b" \t\r\n\0").endswith(b">") and quiet < PATIENCE.total_seconds():
                 return None

@@ -12,16 +12,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from alert_builders import cap_text
 
-from alerts.feed import Document, Feed, FeedError, Outcome
+from alerts.feed import Document, Feed, FeedError, Outcome, Trust
 from alerts.feeds import cap_index, folder
+from alerts.feeds import http as http_get
 from alerts.feeds.cap_index import CapIndexFeed
 from alerts.feeds.folder import FolderFeed, folder_is_private
+from alerts.feeds.listing import ListFeed
 from alerts.formats import parse
+from alerts.formats.lists import Row
+from support.brokers import NEEDS_MOSQUITTO
+from support.feed_worlds import PLAIN, World, answer, inbox_world, socket_world, wis2_world
 
 NOW = datetime(2026, 7, 15, tzinfo=UTC)
 GOOD = cap_text().encode()
@@ -64,13 +69,6 @@ async def take(
     return found
 
 
-class World(Protocol):
-    def put(self, name: str, body: bytes) -> None: ...
-    def break_it(self) -> None: ...
-    def mend_it(self) -> None: ...
-    def feed(self, sleep: Callable[[float], Awaitable[None]]) -> Feed: ...
-
-
 class FolderWorld:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -88,7 +86,7 @@ class FolderWorld:
         self.path.with_name("away").rename(self.path)
 
     def feed(self, sleep: Callable[[float], Awaitable[None]]) -> FolderFeed:
-        return FolderFeed("a feed", self.path, sleep=sleep)
+        return FolderFeed("a feed", self.path, interval=0.5, sleep=sleep)
 
 
 @dataclass
@@ -174,9 +172,19 @@ def status(code: int, extra: str = "") -> Callable[[asyncio.StreamWriter], Await
     return answer
 
 
+class ListWorld(HttpWorld):
+    """A list whose rows hold the documents."""
+
+    def feed(self, sleep: Callable[[float], Awaitable[None]]) -> ListFeed:
+        return ListFeed("a feed", self.url, PLAIN, sleep=sleep, random=lambda: 0.5)
+
+    def atom(self) -> bytes:
+        return answer([Row(name, str(self.versions[name]), body) for name, body in self.files.items()])
+
+
 @asynccontextmanager
-async def http_world() -> AsyncIterator[HttpWorld]:
-    world = HttpWorld()
+async def http_world(world: HttpWorld | None = None) -> AsyncIterator[HttpWorld]:
+    world = world or HttpWorld()
     serving: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -201,13 +209,36 @@ async def http() -> AsyncIterator[HttpWorld]:
         yield world
 
 
-@pytest.fixture(params=["folder", "cap_index"])
+@pytest.fixture(
+    params=[
+        "folder",
+        "cap_index",
+        "list",
+        "socket",
+        "inbox",
+        pytest.param("wis2", marks=NEEDS_MOSQUITTO),
+    ]
+)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    if request.param == "folder":
-        yield FolderWorld(tmp_path / "inbox")
-    else:
-        async with http_world() as made:
-            yield made
+    match request.param:
+        case "folder":
+            yield FolderWorld(tmp_path / "inbox")
+        case "cap_index":
+            async with http_world() as made:
+                yield made
+        case "list":
+            async with http_world(ListWorld()) as made:
+                yield made
+        case "socket":
+            async with socket_world() as pushing:
+                yield pushing
+        case "inbox":
+            async with inbox_world() as posting:
+                yield posting
+        case "wis2":
+            (tmp_path / "sessions").mkdir()
+            async with wis2_world(tmp_path / "sessions") as publishing:
+                yield publishing
 
 
 # --- the contract --------------------------------------------------------------------------------------
@@ -217,6 +248,7 @@ async def test_every_document_comes_once_with_its_exact_bytes(world: World) -> N
     world.put("a.xml", GOOD)
     world.put("b.xml", b"<not a warning at all>")
     feed = world.feed(Polls(5))
+    assert feed.trust in Trust
     found = await take(feed)
     assert sorted(document.body for document in found) == sorted([GOOD, b"<not a warning at all>"])
     assert {document.feed for document in found} == {"a feed"}
@@ -338,10 +370,9 @@ async def test_a_file_that_stalled_half_way_is_given_time_and_then_taken_as_it_i
     (world.path / "a.xml").write_bytes(GOOD[:100])
     (world.path / "b.xml").write_bytes(b"")
     clock = datetime.now(UTC)
-    polls = Polls(4)
-    assert await take(FolderFeed("f", world.path, sleep=polls, clock=lambda: clock)) == []
+    assert await take(FolderFeed("f", world.path, sleep=Polls(9), clock=lambda: clock)) == []
     late = clock + folder.PATIENCE + timedelta(seconds=5)
-    found = await take(FolderFeed("f", world.path, sleep=Polls(4), clock=lambda: late))
+    found = await take(FolderFeed("f", world.path, sleep=Polls(9), clock=lambda: late))
     assert sorted(document.body for document in found) == [b"", GOOD[:100]]
 
 
@@ -477,8 +508,18 @@ async def test_a_failing_index_is_polled_ever_less_often(http: HttpWorld) -> Non
 
 def test_pauses_are_spread_by_ten_percent() -> None:
     for value, expected in ((0.0, 54.0), (0.5, 60.0), (0.999, 66.0)):
-        feed = CapIndexFeed("f", "http://127.0.0.1/x", random=lambda value=value: value)
-        assert feed._pause() == pytest.approx(expected, abs=0.1)
+        assert http_get.pause(60, 0, lambda value=value: value) == pytest.approx(expected, abs=0.1)
+
+
+def test_who_asks_often_is_back_soon_after_an_outage() -> None:
+    assert [http_get.pause(3, failures, lambda: 0.5) for failures in (0, 1, 2, 9, 10**6)] == [
+        3,
+        6,
+        12,
+        30,
+        30,
+    ]
+    assert http_get.pause(3600, 10**6, lambda: 0.5) == 3600
 
 
 async def test_a_stalled_document_holds_up_no_other(http: HttpWorld) -> None:
@@ -676,3 +717,38 @@ async def test_memory_of_what_was_seen_is_bounded(http: HttpWorld, monkeypatch: 
 def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
     with pytest.raises(FeedError):
         CapIndexFeed("f", url)
+
+
+async def test_a_restart_fetches_only_what_was_not_taken(http: HttpWorld, tmp_path: Path) -> None:
+    memory = tmp_path / "state" / "index.json"
+
+    def feed() -> CapIndexFeed:
+        return CapIndexFeed("f", http.url, memory=memory, sleep=Polls(2))
+
+    http.put("a.xml", GOOD)
+    http.put("b.xml", GOOD + b" ")
+    assert len(await take(feed(), outcome=None)) == 2
+    assert len(await take(feed(), outcome=Outcome.REFUSED)) == 2
+    assert len(await take(feed())) == 2
+    http.requests.clear()
+    http.put("b.xml", GOOD + b"  ")
+    assert [document.name for document in await take(feed())] == ["/b.xml"]
+    assert "/a.xml" not in [path for path, _ in http.requests]
+    for nonsense in ("{", '{"taken": 3}', '{"taken": [[1, 2], "x", ["/a.xml"]]}'):
+        memory.write_text(nonsense)
+        assert len(await take(feed())) == 2
+
+
+async def test_what_is_listed_at_first_or_after_trouble_is_backlog_and_the_rest_is_not(
+    http: HttpWorld,
+) -> None:
+    http.put("a.xml", GOOD)
+    changes = {
+        "after1": lambda: http.put("b.xml", GOOD),
+        "after2": http.break_it,
+        "after3": lambda: (http.put("c.xml", GOOD), http.mend_it()),
+        "after4": lambda: http.put("d.xml", GOOD),
+    }
+    found = await take(http.feed(Polls(6, **changes)))
+    marks = {document.name: document.backlog for document in found}
+    assert marks == {"/a.xml": True, "/b.xml": False, "/c.xml": True, "/d.xml": False}

@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.feed import Trust
 from alerts.model import Colour
 from config.jsonschema import json_schema, render
 from config.load import MAX_BYTES, ConfigError, load, show
@@ -203,9 +204,9 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(folder: Path
         (
             "kind: folder",
             "kind: foldr",
-            r"10: feeds\[0\]\.kind: must be folder or cap_index \(did you mean folder",
+            r"10: feeds\[0\]\.kind: must be folder or cap_index .* inbox \(did you mean folder",
         ),
-        ("kind: folder, ", "", r"10: feeds\[0\]\.kind: must be folder or cap_index"),
+        ("kind: folder, ", "", r"10: feeds\[0\]\.kind: must be folder or cap_index or list or socket or"),
         (
             "path: ./inbox",
             "pth: ./inbox",
@@ -564,3 +565,109 @@ def test_what_the_schema_cannot_see_the_loader_refuses(folder: Path, old: str, n
     text = changed(old, new)
     assert schema_accepts(text)
     assert problems(folder, text, on_this_machine=False)
+
+
+# --- feeds ---------------------------------------------------------------------------------------------
+
+NMC = "https://www.nmc.cn/rest/findAlarm?pageNo={page}&pageSize=300"
+LINE = '  - {name: swic, kind: cap_index, url: "https://swic.example/rss.xml", every: 5m}'
+
+
+def with_feed(line: str) -> str:
+    return changed(LINE, f"  - {{name: swic, {line}}}")
+
+
+@pytest.mark.parametrize(
+    ("line", "trust", "alive", "read_as"),
+    [
+        (f'kind: list, format: nmc, url: "{NMC}", only: ["62"]', Trust.RELAY, "5m", "nmc"),
+        ('kind: list, format: qweather, url: "https://q.example/{key}", key_file: key', None, "5m", None),
+        ('kind: list, format: nmc, url: "https://n.example", key_file: k, key_header: X', None, "5m", None),
+        ('kind: list, format: nmc, url: "https://n.example", every: 10m', Trust.RELAY, "50m", None),
+        ('kind: socket, format: wolfx, url: "wss://w.example/all", watchdog: 90s', None, "3m", "wolfx"),
+        ('kind: wis2, topics: ["cache/a/#"], hosts: [c.example], brokers: [{url: "mqtts://b.example"}]',
+         Trust.RELAY, "10m", ""),
+        ('kind: inbox, listen: "127.0.0.1:8471", token_file: t, official: true', Trust.OFFICIAL, "1m", ""),
+        ('kind: inbox, listen: "0.0.0.0:8471", token_file: token, cert_file: c, key_file: k', None, "1m", ""),
+        ('kind: cap_index, url: "https://s.example/", stale_after: 7m, shapes: narrow', None, "7m", ""),
+    ],
+)  # fmt: skip
+def test_every_kind_of_feed_can_be_configured(
+    folder: Path, line: str, trust: Trust | None, alive: str, read_as: str | None
+) -> None:
+    config = load(write(folder, with_feed(line)), on_this_machine=False)
+    feed = config.feeds[1]
+    minutes = int(alive.removesuffix("m"))
+    assert feed.signs_of_life == timedelta(minutes=minutes)
+    if trust is not None:
+        assert feed.trust is trust
+    if read_as is not None:
+        assert feed.reading.format == read_as
+    assert feed.reading.shapes_narrow == ("narrow" in line)
+    (folder / "again").mkdir()
+    assert load(write(folder / "again", show(config)), on_this_machine=False) == config
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (f'kind: list, format: nmc, url: "{NMC}", official: true', "but this source passes"),
+        ('kind: socket, format: wolfx, url: "wss://w.example/", official: true', "true, but .* private"),
+        ('kind: cap_index, url: "https://severeweather.wmo.int/cn-cma-xx/rss.xml", official: true',
+         "official: true, but this source passes"),
+        ('kind: wis2, topics: [a], hosts: [c.example], brokers: [{url: "mqtts://b.example"}], official: true',
+         "official: true, but this source passes"),
+        ('kind: list, format: nnc, url: "https://n.example"', r"not 'nnc' \(did you mean nmc\?\)"),
+        ('kind: list, format: nmc, url: "http://n.example", ca_file: c', "ca_file is for an https:// url"),
+        ('kind: list, format: nmc, url: "https://n.example", authenticated: loopback', "is another machine"),
+        ('kind: list, format: nmc, url: "https://n.example", authenticated: folder-0700', "must be none or"),
+        ('kind: list, format: nmc, url: "https://n.example/{key}"', "key_file belongs together"),
+        ('kind: list, format: nmc, url: "https://n.example", key_file: key', "key_file belongs together"),
+        ('kind: socket, format: wolfx, url: "https://w.example/"', "must be ws://HOST"),
+        ('kind: socket, format: wolfx, url: "ws://w.example/", authenticated: tls-pinned', "needs wss://"),
+        ('kind: wis2, topics: [a], hosts: [c.example], brokers: [{url: "mqtt://b.example"}]', "mqtts:// url"),
+        ('kind: wis2, topics: ["a/#/b"], hosts: [c], brokers: [{url: "mqtts://b.example"}]', "topic filter"),
+        ('kind: wis2, topics: [a], brokers: [{url: "mqtts://b.example"}]', "hosts: is missing"),
+        ('kind: inbox, listen: "0.0.0.0:8471", token_file: token', "cross the network in clear"),
+        ('kind: inbox, listen: "127.0.0.1:8471", token_file: t, cert_file: c', "belong together"),
+        ('kind: inbox, listen: "127.0.0.1:8471"', "token_file: is missing"),
+        ('kind: inbox, listen: "127.0.0.1:8471", token: abc, token_file: t', "a secret does not belong"),
+        ('kind: cap_index, url: "https://s.example/", authenticated: signed', "needs signers"),
+    ],
+)  # fmt: skip
+def test_what_a_feed_cannot_be_or_prove_is_refused(folder: Path, line: str, reason: str) -> None:
+    found = problems(folder, with_feed(line), on_this_machine=False)
+    assert any(re.search(reason, problem) for problem in found), found
+
+
+def test_a_signature_makes_a_relay_a_source_that_may_sound(folder: Path) -> None:
+    signed = with_feed(
+        'kind: wis2, topics: [a], hosts: [c.example], brokers: [{url: "mqtts://b.example"}], official: true, '
+        "authenticated: signed, signers: [cma.pem]"
+    )
+    text = changed("  - {feed: bureau, hazard", "  - {feed: swic, hazard", signed)
+    config = load(write(folder, text), on_this_machine=False)
+    assert config.feeds[1].reading.must_be_signed
+
+
+def test_no_relay_sounds_by_itself(folder: Path) -> None:
+    text = changed("  - {feed: bureau, hazard", "  - {feed: swic, hazard", with_feed(
+        f'kind: list, format: nmc, url: "{NMC}"'
+    ))  # fmt: skip
+    [problem] = problems(folder, text, on_this_machine=False)
+    assert "feed swic (line 11) lacks official: true and authenticated: tls-pinned" in problem
+
+
+def test_the_files_of_feeds_must_be_there_and_secrets_private(folder: Path) -> None:
+    text = with_feed('kind: inbox, listen: "127.0.0.1:8471", token_file: token, signers: [cma.pem]')
+    found = "\n".join(problems(folder, text))
+    assert f"feeds[1].signers: there is no file {folder / 'cma.pem'}" in found
+    (folder / "cma.pem").write_text("x")
+    (folder / "token").write_text("x")
+    (folder / "token").chmod(0o644)
+    assert problems(folder, text) == [
+        f"11: feeds[1].token_file: {folder / 'token'} has mode 0644, so others may read it; "
+        f"chmod 0600 {folder / 'token'}"
+    ]
+    (folder / "token").chmod(0o600)
+    load(write(folder, text))
