@@ -41,7 +41,9 @@ def terminal_id(n: int) -> str:
 
 def placed(pack: Pack, count: int) -> list[dict[str, object]]:
     """`count` simulated terminals as the operators' API registers them: the pack's own, and then round
-    again over its villages."""
+    again over its villages. Raises ScenarioError for a pack without terminals."""
+    if not pack.terminals:
+        raise ScenarioError(f"the pack of {pack.county.name} has no terminals; import them, or take another")
     rows: list[dict[str, object]] = []
     for n in range(count):
         again, where = divmod(n, len(pack.terminals))

@@ -479,7 +479,10 @@ async def test_the_service_can_be_watched_by_machines(desk: Desk) -> None:
     async with httpx2.AsyncClient(base_url=site.url, trust_env=False) as stranger:
         assert (await stranger.get("/livez")).text == "ok\n"
         ready = await stranger.get("/readyz")
-        assert (ready.status_code, ready.json()) == (200, {"ready": True, "problems": []})
+        assert (ready.status_code, ready.json()) == (
+            200,
+            {"ready": True, "problems": [], "stale_feeds": []},
+        )
         assert (await stranger.get("/metrics")).status_code == 200
         for path in ("/v1/status", "/v1/alerts", "/v1/audit", "/v1/terminals"):
             assert (await stranger.get(path)).status_code == 401
