@@ -7,7 +7,8 @@ other silently (Taiwan's 雷雨 is Severe and orange, its earthquakes Minor and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -139,6 +140,19 @@ class Area:
     """(valueName, value) of geocode systems that we do not target by; kept, shown, never guessed."""
 
 
+class SeismicZone(StrEnum):
+    """Zones of the intensity relations behind GB 18306-2015; `alerts.intensity` has the numbers."""
+
+    QINGZANG = "qingzang"
+    """青藏区: Tibet, Qinghai, the west of Sichuan, Gannan."""
+    XINJIANG = "xinjiang"
+    """新疆区."""
+    EAST_STRONG = "east_strong"
+    """东部强震区."""
+    MODERATE = "moderate"
+    """中强地震区."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quake:
     """One report of an earthquake, as its network saw it then. `place` is the network's own wording."""
@@ -179,6 +193,12 @@ class Info:
     parameters: tuple[tuple[str, str], ...] = ()
     quake: Quake | None = None
 
+    @property
+    def level(self) -> int:
+        """1 (worst) to 5: by colour; without one by severity, 5 where that is unknown as well. It orders, and
+        changes nothing that is said."""
+        return self.colour.rank if self.colour else list(Severity).index(self.severity) + 1
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -210,6 +230,9 @@ class Alert:
     """Fields that the document did not give and we derived, e.g. ``expires (default lifetime)``."""
     remarks: tuple[str, ...] = ()
     """What was odd but harmless; `fenghuo alert lint` shows these."""
+    damage: tuple[str, ...] = ()
+    """What could not be read and may change who is meant or what is said, by its path. It never sounds by
+    itself: a person looks first (`docs/decisions/0011`)."""
 
     @property
     def main(self) -> Info:
@@ -220,12 +243,38 @@ class Alert:
         return self.infos[0]
 
     @property
+    def accounts(self) -> tuple[Info, ...]:
+        """What is said in the language of `main`, the worst first. Blocks that say the same of several areas
+        or times are one account: all their areas, from the first onset to the last end (`feeds.md` §1.1: a
+        language is repeated because its blocks differ by area or time). Empty without infos."""
+        if not self.infos:
+            return ()
+        language = self.main.language
+        found: dict[tuple[object, ...], list[Info]] = {}
+        for info in self.infos:
+            if info.language == language:
+                says = (info.hazard, info.colour, info.severity, info.instruction, info.quake)
+                found.setdefault(says, []).append(info)
+        return tuple(sorted((_united(infos) for infos in found.values()), key=lambda info: info.level))
+
+    @property
     def event_key(self) -> str:
         """What all messages about one event share: the first referenced identifier, else our own.
 
         The national format always refers to the *first* issue (a star, not a chain: `feeds.md` §2.3).
         """
         return self.references[0].identifier if self.references else self.identifier
+
+
+def _united(infos: Sequence[Info]) -> Info:
+    onsets = [info.onset for info in infos if info.onset is not None]
+    ends = [info.expires for info in infos if info.expires is not None]
+    return replace(
+        infos[0],
+        areas=tuple(dict.fromkeys(area for info in infos for area in info.areas)),
+        onset=min(onsets, default=None),
+        expires=max(ends) if len(ends) == len(infos) else None,
+    )
 
 
 class AlertError(Exception):

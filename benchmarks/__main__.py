@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from benchmarks import cap, lifecycle, quake, report, road, start, targeting
 from benchmarks import fan as fan_
-from benchmarks import report, road, start
 from benchmarks.fan import Fan
 from benchmarks.floor import CFloor, c_floor
 from benchmarks.site import Failed, Voice
 from simulators.broker import EmbeddedBroker, MosquittoBroker, mosquitto_binary
 
-PARTS: Final = ("road", "fan", "start")
+PARTS: Final = ("road", "fan", "start", "quake", "lifecycle", "targeting", "cap")
 
 
 async def run(quick: bool, parts: Sequence[str]) -> str:
@@ -34,6 +34,18 @@ async def run(quick: bool, parts: Sequence[str]) -> str:
             pages.append(report.starts(await start.measure(5 if quick else start.RUNS)))
         except Failed as error:
             pages.append(report.failure("D. Starts of the CLI", error))
+    if "quake" in parts:
+        say("an earthquake and 100,000 terminals")
+        pages.append(quake.page(quick))
+    if "lifecycle" in parts:
+        say("a week of real warnings")
+        pages.append(lifecycle.page(quick))
+    if "targeting" in parts:
+        say("who is in, of 100,000 terminals")
+        pages.append(targeting.page(quick))
+    if "cap" in parts:
+        say("the CAP corpus")
+        pages.append(cap.page(quick))
     pages.append(report.end())
     return "\n".join(pages)
 

@@ -16,27 +16,42 @@ from typing import Final
 
 import msgspec
 
-from alerts import lifecycle
+from alerts import fatigue, intensity, lifecycle
 from alerts.area import Cut, cut
+from alerts.feed import Trust
 from alerts.lifecycle import (
     Cancel,
     Continuation,
     Decision,
     Duplicate,
     Known,
+    Label,
     New,
     Update,
 )
-from alerts.model import Alert, AlertError, MsgType, Scope
+from alerts.model import Alert, AlertError, Colour, MsgType, Scope
 from alerts.regions import County
 from config.schema import Config
+from controller import naming
 from controller.clock import moment, to_ms, wall_ms
 from controller.dispatch import Dispatcher, Run
 from controller.ids import new_id
 from controller.metrics import Metrics
-from controller.planning import Plan, Stage, plan_alert, plan_all_clear, to_broadcast
+from controller.planning import (
+    Plan,
+    Stage,
+    beside,
+    divide,
+    message_of,
+    places_of,
+    plan_alert,
+    plan_all_clear,
+    replacing,
+    sounding,
+    to_broadcast,
+)
 from controller.register import Register
-from controller.release import Auto, Hold, decide
+from controller.release import Auto, Hold, decide, decide_end
 from controller.store import Store, Unknown
 from controller.store.records import (
     AlertRow,
@@ -56,6 +71,14 @@ log = logging.getLogger(__name__)
 MEMORY: Final = timedelta(days=7)
 # A cancel waits this long for terminals to say whether they had sounded, then airs the all-clear.
 HEARD_WAIT_S: Final = 3.0
+# `wire.Play.replaces` holds so many; older broadcasts of an event have long sounded.
+MOST_REPLACED: Final = 16
+_SOUNDED: Final = (
+    delivery.State.PLAYING,
+    delivery.State.PLAYED,
+    delivery.State.INTERRUPTED,
+    delivery.State.PREEMPTED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,8 @@ class Judged:
     """None where nothing of it can sound."""
     elsewhere: tuple[str, ...] = ()
     """Its areas, where all of them lie in other counties: normal for a provincial or national feed."""
+    alert: Alert | None = None
+    """The message as it concerns this county; None: as it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,56 +162,92 @@ class Desk:
 
     async def known(self) -> list[Known]:
         """What lifecycle compares a new document with."""
-        return [_known(row) for row in await self._recent()]
+        now = moment(wall_ms())
+        return [item for row in await self._recent() if lifecycle.matters(item := _known(row), now)]
 
-    def judge(self, alert: Alert, known: Sequence[Known], now: datetime) -> Judged:
-        """What this message is and what would come of it; decides nothing, stores nothing."""
-        area = cut(alert.main.areas, self._county) if alert.infos else None
-        villages = area.village_keys if area else frozenset()
-        decision = lifecycle.classify(alert, known, now, villages=villages)
+    def trust(self, feed: str) -> Trust:
+        """How far the words of a configured feed go. Whose official sender nothing proves is no better than
+        a relay of it; our own operators are official, and so is a feed configured no more: what it brought is
+        ended by nobody below."""
+        settings = next((f for f in self._config.feeds if f.name == feed), None)
+        if settings is None or (settings.official and settings.authenticated != "none"):
+            return Trust.OFFICIAL
+        return max(settings.trust, Trust.RELAY, key=_TRUSTS.index)
+
+    def judge(
+        self, alert: Alert, known: Sequence[Known], now: datetime, *, feed: str = "", narrow: bool = False
+    ) -> Judged:
+        """What this message of `feed` is and what would come of it; decides nothing, stores nothing.
+        `narrow`: its feed declares that shapes narrow codes."""
+        alert = self._here(alert, now, narrow)
+        areas = [self.area(account, now, narrow) for account in _accounts(alert)]
+        area = areas[0] if areas else None
+        villages = frozenset[str]().union(*(found.village_keys for found in areas))
+        trust = self.trust(feed)
+        decision = lifecycle.classify(alert, known, now, villages=villages, trust=trust, feed=feed)
         plan = None
         if area is not None:
             stage: Stage = "first"
-            if isinstance(decision, Update):
+            if isinstance(decision, Update) and not decision.first:
                 stage = "update"
             elif isinstance(decision, Continuation):
                 stage = "continuation"
             elif isinstance(decision, Cancel):
                 stage = "cancel"
-            plan = self._plan(alert, Kind.ACTUAL, stage, area)
-            if isinstance(decision, Update) and not decision.announce:
-                plan = replace(plan, repeats=1)  # the listener learns of it, and is not alarmed again
-        elsewhere = area.outside if area and area.empty and not area.problems else ()
-        return Judged(decision, villages, plan, elsewhere)
+            plan = self._plan(alert, Kind.ACTUAL, stage, areas, narrow=narrow)
+            if alert.main.quake is not None:
+                before = next((k.village_keys for k in known if k.identifier == decision.of), None)
+                if before is not None:
+                    changed = intensity.change(before, villages)
+                    plan = replace(plan, why=(*plan.why, f"after {decision.of}: {changed.text}"))
+            if isinstance(decision, Update | Continuation) and stage != "first":
+                last = next((k.colour for k in known if k.identifier == decision.of), plan.colour)
+                plan = replace(
+                    plan,
+                    news=lifecycle.is_news(decision) or bool(plan.also),
+                    falls=_is_milder(plan.colour, last),
+                    # An earthquake's estimate swings within seconds: it takes nothing back.
+                    ends=tuple(sorted(decision.ends))
+                    if isinstance(decision, Update) and alert.main.quake is None
+                    else (),
+                )
+        elsewhere = area.outside if area and not villages and not any(a.problems for a in areas) else ()
+        return Judged(decision, villages, plan, elsewhere, alert)
 
     async def take(
         self, alert: Alert, judged: Judged, *, feed: str, doubts: Sequence[str], document: int
     ) -> Released | Held | Cancelled | Closed:
         """Carries out what was judged of a document from `feed`."""
+        alert = judged.alert or alert
         decision = judged.decision
+        doubts = [*doubts, decision.doubt] if decision.doubt else list(doubts)
+        event = await self._ids(decision.withdraws)
+        if judged.elsewhere and isinstance(decision, Cancel):
+            return await self._take_cancel(alert, judged, event, feed, doubts, document)
+        if judged.elsewhere and isinstance(decision, Update) and judged.plan and judged.plan.ends:
+            # It was here and has moved on: over for us, whatever it is there.
+            moved = replace(judged, plan=replace(judged.plan, problems=()))
+            return await self._take_warning(alert, moved, event, feed, doubts, document)
         if judged.elsewhere:
             reason = f"not for {self._county.name}: {'; '.join(judged.elsewhere)}"
             row = self._row(alert, judged, feed, AlertState.CLOSED, reason)
             entry = Entry(f"feed:{feed}", "alert.elsewhere", row.id, reason)
             await self._store.take(row, (), entry, row.created, document=document)
             return Closed(row.id, reason)
-        doubts = [*doubts, decision.doubt] if decision.doubt else list(doubts)
-        event = await self._ids(decision.withdraws)
         match decision:
             case New() | Update():
                 return await self._take_warning(alert, judged, event, feed, doubts, document)
-            case Duplicate() if held := await self._ids((decision.of,), AlertState.HELD):
-                # An unofficial source may have been first; the official one still releases it.
+            case Duplicate() if isinstance(lifecycle.sounds_as(alert), Label) and (
+                held := await self._ids((decision.of,), AlertState.HELD)
+            ):
+                # One that may sound by itself releases what another source brought first.
                 if isinstance(self._release(judged, feed, doubts), Auto):
                     return await self._take_warning(alert, judged, held, feed, doubts, document)
             case Cancel():
                 return await self._take_cancel(alert, judged, event, feed, doubts, document)
-            case Continuation() if not decision.doubt:
-                row = self._row(alert, judged, feed, AlertState.RELEASED, decision.reason)
-                entry = Entry(f"feed:{feed}", "alert.continued", row.id, decision.reason)
-                await self._store.take(row, (), entry, row.created, document=document, supersedes=event)
-                await self._tell()
-                return Closed(row.id, f"not aired again: {decision.reason}")
+            case Continuation() if not decision.doubt and alert.main.quake is not None:
+                # A further report of one earthquake renews nothing: it comes every second.
+                return await self._record(alert, judged, judged.plan, event, feed, decision.reason, document)
             case Continuation():
                 return await self._take_warning(alert, judged, event, feed, doubts, document)
             case _:
@@ -211,24 +272,54 @@ class Desk:
         feed: str,
         doubts: Sequence[str],
         document: int,
-    ) -> Released | Held:
+    ) -> Released | Held | Cancelled | Closed:
         assert judged.plan is not None
         release = self._release(judged, feed, doubts)
-        plan = replace(judged.plan, replaces=tuple(await self._active(event)))
+        plan = replacing(judged.plan, await self._active(event))
+        plan = await self._in_form(plan, judged.decision.event_key)
+        parts = sounding(plan, self._config.fatigue)
+        if not (parts or plan.ends or plan.problems or doubts):
+            reason = f"{judged.decision.reason}; {_silence(plan)}"
+            return await self._record(alert, judged, plan, event, feed, reason, document)
         auto = isinstance(release, Auto)
         reason = release.text
         row = self._row(
             alert, replace(judged, plan=plan), feed, AlertState.RELEASED if auto else AlertState.HELD, reason
         )
-        broadcasts = await self._broadcasts(row, plan) if auto else ()
+        broadcasts = await self._broadcasts(row, parts) if auto else ()
         entry = Entry(f"feed:{feed}", f"alert.{row.state}", row.id, reason)
-        superseded = event if auto else ()
+        # What waits for an operator is replaced by what its own feed says now, so that only that waits.
+        overtaken = () if judged.decision.doubt else await self._waiting(event, feed)
+        superseded = event if auto else overtaken
         await self._store.take(row, broadcasts, entry, row.created, document=document, supersedes=superseded)
         await self._tell()
-        if not broadcasts:
+        if not auto:
             return Held(row.id, reason)
         await self._begin(broadcasts)
-        return Released(row.id, broadcasts[-1].broadcast.id)
+        ended = await self._end_in_part(row, plan, entry.who)
+        return Released(row.id, _whole(broadcasts)) if broadcasts else replace(ended, alerts=tuple(event))
+
+    async def _waiting(self, event: Sequence[str], feed: str) -> list[str]:
+        """Those of `event` that are held and came from `feed`."""
+        rows = [await self._store.alert(a) for a in event]
+        return [row.id for row in rows if row.state is AlertState.HELD and row.source == feed]
+
+    async def _record(
+        self,
+        alert: Alert,
+        judged: Judged,
+        plan: Plan | None,
+        event: Sequence[str],
+        feed: str,
+        reason: str,
+        document: int,
+    ) -> Closed:
+        """In force in place of its forerunner, and nobody hears it."""
+        row = self._row(alert, replace(judged, plan=plan), feed, AlertState.RELEASED, reason)
+        entry = Entry(f"feed:{feed}", "alert.continued", row.id, reason)
+        await self._store.take(row, (), entry, row.created, document=document, supersedes=event)
+        await self._tell()
+        return Closed(row.id, f"not aired again: {reason}")
 
     async def _take_cancel(
         self,
@@ -239,18 +330,39 @@ class Desk:
         doubts: Sequence[str],
         document: int,
     ) -> Cancelled | Held:
-        """The table decides as for the warning itself: a stranger's cancel silences as surely as a
-        stranger's warning sounds."""
-        original = await self._store.alert(event[-1])
-        release = decide(decode_plan(original), feed, doubts, self._config.release)
-        state = AlertState.RELEASED if isinstance(release, Auto) else AlertState.HELD
-        row = self._row(alert, judged, feed, state, release.text)
-        entry = Entry(f"feed:{feed}", f"cancel.{state}", row.id, release.text)
-        await self._store.take(row, (), entry, row.created, document=document)
+        """As `decide_end` says. What nobody has released yet its own feed may always take back."""
+        decision = judged.decision
+        rows = [await self._store.alert(a) for a in event]
+        ended = [row for row in rows if row.msg_type != MsgType.CANCEL]
+        waiting = [row.id for row in rows if row.msg_type == MsgType.CANCEL]
+        silent = isinstance(decision, Cancel) and decision.silent
+        state, reason = AlertState.RELEASED, decision.reason
+        taken_back = all(row.state is AlertState.HELD and row.source == feed for row in ended) and not doubts
+        if not (silent or taken_back):
+            release = decide_end(decode_plan(ended[-1]), feed, doubts, self._config.release)
+            state = AlertState.RELEASED if isinstance(release, Auto) else AlertState.HELD
+            reason = release.text
+        row = self._row(alert, judged, feed, state, reason)
+        row = replace(row, msg_type=MsgType.CANCEL)  # also if its source sent it as an Update
+        entry = Entry(f"feed:{feed}", f"cancel.{state}", row.id, reason)
+        settled = waiting if state is AlertState.RELEASED else ()
+        await self._store.take(row, (), entry, row.created, document=document, supersedes=settled)
         await self._tell()
         if state is AlertState.HELD:
-            return Held(row.id, release.text)
-        return await self._cancel(event, f"feed:{feed}", alert.note or "来源解除")
+            return Held(row.id, reason)
+        ids = [r.id for r in ended]
+        return await self._carry_out(row, ids, f"feed:{feed}", alert.note or "来源解除", silent=silent)
+
+    async def _carry_out(
+        self, cancel: AlertRow, event: Sequence[str], who: str, reason: str, *, silent: bool
+    ) -> Cancelled:
+        """A Cancel that is in force. One that no source sent is closed then: it says nothing about what is
+        yet to come."""
+        all_clear = not silent or self._config.fatigue.all_clear_when_unlisted
+        done = await self._cancel(event, who, reason, all_clear=all_clear)
+        if silent:
+            await self._decide(cancel, AlertState.CLOSED, cancel.reason, (), who, "cancel.closed")
+        return done
 
     def _release(self, judged: Judged, feed: str, doubts: Sequence[str]) -> Auto | Hold:
         assert judged.plan is not None
@@ -260,15 +372,18 @@ class Desk:
 
     # --- operators -----------------------------------------------------------------------------
 
-    def plan(self, alert: Alert, kind: Kind) -> Plan:
-        """What `send` would do, without doing it; `problems` are what it would refuse. Raises AlertError for
-        a message that says nothing to anybody."""
+    def plan(self, alert: Alert, kind: Kind, *, meant: bool = False) -> Plan:
+        """What `send` would do, without doing it; `problems` are what it would refuse. `meant`: the operator
+        says that an unusual share of the county is meant. Raises AlertError for a message that says nothing
+        to anybody."""
         if not alert.infos:
             raise AlertError(
                 "alert", "it has no info: nothing to say", "to end a warning: fenghuo alert cancel ID"
             )
-        plan = self._plan(alert, kind, "first", cut(alert.main.areas, self._county))
         now = moment(wall_ms())
+        alert = self._here(alert, now)
+        areas = [self.area(account, now) for account in _accounts(alert)]
+        plan = self._plan(alert, kind, "first", areas, meant=meant)
         problems = [*plan.problems, *_unfit(alert, kind)]
         if plan.expires <= now:
             problems.append(f"it expired at {plan.expires.isoformat()}")
@@ -276,23 +391,26 @@ class Desk:
             problems.append(f"mode: {self._config.mode}: this controller holds no {kind} key")
         return replace(plan, problems=tuple(problems))
 
-    async def send(self, alert: Alert, kind: Kind, operator: str) -> Released | Refused:
+    async def send(
+        self, alert: Alert, kind: Kind, operator: str, *, meant: bool = False
+    ) -> Released | Refused:
         """An operator's own act is the release; what planning finds wrong is refused, not held."""
         now = wall_ms()
-        plan = self.plan(alert, kind)
+        plan = self.plan(alert, kind, meant=meant)
         if plan.problems:
             await self._store.note(
                 Entry(operator, f"{kind}.refused", alert.identifier, "; ".join(plan.problems)), now
             )
             return Refused(plan.problems)
         decision = New("sent by an operator", alert.event_key)
-        judged = Judged(decision, frozenset(plan.villages), plan)
+        judged = Judged(decision, frozenset(v for part in (plan, *plan.also) for v in part.villages), plan)
+        alert = self._here(alert, moment(now))
         row = self._row(alert, judged, f"operator:{operator}", AlertState.RELEASED, "")
-        broadcasts = await self._broadcasts(row, plan)
+        broadcasts = await self._broadcasts(row, [plan])
         await self._store.take(row, broadcasts, Entry(operator, f"{kind}.send", row.id, plan.headline), now)
         await self._tell()
         await self._begin(broadcasts)
-        return Released(row.id, broadcasts[-1].broadcast.id)
+        return Released(row.id, _whole(broadcasts))
 
     async def approve(self, alert: str, operator: str) -> Released | Cancelled | Refused:
         """Releases what is held. Raises Unknown."""
@@ -311,18 +429,27 @@ class Desk:
         if plan.kind not in self._kinds:
             return Refused((f"mode: {self._config.mode}: this controller holds no {plan.kind} key",))
         # What was wrong with the area does not go away by approving: nobody is in it.
-        if not plan.terminals:
+        if not (plan.terminals or plan.ends or plan.also):
             return Refused(plan.problems or ("nobody would hear it",))
         event = await self._event_of(row)
-        plan = replace(plan, replaces=tuple(await self._active(event)))
-        broadcasts = await self._broadcasts(row, plan)
+        plan = replacing(plan, await self._active(event))
+        plan = await self._in_form(plan, row.event_key, asked=True)
+        broadcasts = await self._broadcasts(row, sounding(plan, self._config.fatigue))
         done = await self._decide(
-            row, AlertState.RELEASED, "approved", broadcasts, operator, "alert.approve", supersedes=event
+            row,
+            AlertState.RELEASED,
+            "approved",
+            broadcasts,
+            operator,
+            "alert.approve",
+            supersedes=event,
+            plan=msgspec.json.encode(plan),
         )
         if not done:
             return Refused((f"{alert} was decided by somebody else",))
         await self._begin(broadcasts)
-        return Released(alert, broadcasts[-1].broadcast.id)
+        ended = await self._end_in_part(row, plan, operator)
+        return Released(alert, _whole(broadcasts)) if broadcasts else replace(ended, alerts=tuple(event))
 
     async def reject(self, alert: str, operator: str, reason: str) -> Refused | None:
         """Ends a hold without a sound. None when done. Raises Unknown."""
@@ -367,9 +494,13 @@ class Desk:
             elif row.done is None or row.broadcast.expires_ms > now:
                 await self._dispatcher.resume(row)
         await self._begin(sorted(waiting, key=lambda row: (row.created, row.broadcast.part is Part.WHOLE)))
-        for cancel in await self._store.alerts(state=AlertState.RELEASED):
-            if cancel.msg_type == MsgType.CANCEL:  # released, but was it carried out?
-                await self._cancel(await self._event_of(cancel), cancel.source, cancel.reason)
+        for alert in await self._store.alerts(state=AlertState.RELEASED):  # released, but was it carried out?
+            if alert.msg_type == MsgType.CANCEL:
+                silent = lifecycle.GONE in decode_alert(alert).inferred
+                event = await self._event_of(alert)
+                await self._carry_out(alert, event, alert.source, alert.reason, silent=silent)
+            elif alert.plan is not None and alert.expires > wall_ms():
+                await self._end_in_part(alert, decode_plan(alert), alert.source)
 
     async def _begin(self, broadcasts: Sequence[BroadcastRow]) -> None:
         for row in broadcasts:
@@ -382,7 +513,8 @@ class Desk:
         variants = await _unless(stop, self._voicing.voice(script, row.broadcast.part))
         plan = replace(row.broadcast, variants=variants)
         if script.stage == "cancel":
-            plan = replace(plan, terminals=await self._heard_by_now(plan.replaces, plan.terminals))
+            late = await self._owed(await self._store.alert(plan.alert_id), row.created)
+            plan = replace(plan, terminals=tuple(sorted(late | set(plan.terminals))))
             for terminal in set(plan.terminals) - set(row.broadcast.terminals):
                 await self._store.add_delivery(plan.id, terminal, wall_ms())
         stopped = stop.is_set()
@@ -393,11 +525,49 @@ class Desk:
         self._stopped.pop(plan.id, None)
         await self._dispatcher.start(row)
 
-    async def _heard_by_now(self, broadcasts: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-        heard = set(known)
-        for broadcast in broadcasts:
-            heard.update(await self._heard(broadcast))
-        return tuple(sorted(heard))
+    async def _family(self, event_key: str) -> list[BroadcastRow]:
+        """The broadcasts of an event, oldest first."""
+        members = [r.id for r in await self._recent() if r.event_key == event_key]
+        found = [b for member in members for b in await self._store.broadcasts(alert=member)]
+        return sorted(found, key=lambda b: b.created)
+
+    async def _owed(self, alert: AlertRow, before: int) -> set[str]:
+        """Terminals that are owed an all-clear by `alert`, which ends its event or a part of it: those that
+        have sounded anything of it, made before then, and no all-clear since."""
+        owed: set[str] = set()
+        for b in await self._family(alert.event_key):
+            if b.created >= before:
+                continue
+            if decode_script(b.script).stage == "cancel":
+                owed -= set(b.broadcast.terminals)
+            else:
+                owed.update(await self._heard(b.broadcast.id))
+        ends = () if alert.state is AlertState.CANCELLED or alert.plan is None else decode_plan(alert).ends
+        owed = {t for t in owed if self._village_of(t) in ends} if ends else owed
+        if not owed:
+            return owed
+        still = await self._still_warned(alert)
+        return {t for t in owed if self._village_of(t) not in still}
+
+    async def _still_warned(self, alert: AlertRow) -> set[str]:
+        """Villages that another event of the same hazard is in force for: to say that it is over would be
+        wrong there."""
+        now = wall_ms()
+        others = [
+            row
+            for row in await self._recent()
+            if row.hazard == alert.hazard
+            and row.event_key != alert.event_key
+            and row.kind == alert.kind
+            and row.state is AlertState.RELEASED
+            and row.msg_type != MsgType.CANCEL
+            and row.expires > now
+        ]
+        return {village for row in others if row.plan for village in decode_plan(row).villages}
+
+    def _village_of(self, terminal: str) -> str:
+        known = self._register.terminals.get(terminal)
+        return known.village if known else ""
 
     async def _heard(self, broadcast: str) -> list[str]:
         run = self._dispatcher.runs.get(broadcast)
@@ -411,37 +581,88 @@ class Desk:
 
     # --- the parts -----------------------------------------------------------------------------
 
-    async def _cancel(self, alerts: Sequence[str], who: str, reason: str) -> Cancelled:
+    async def _cancel(
+        self, alerts: Sequence[str], who: str, reason: str, *, all_clear: bool = True
+    ) -> Cancelled:
         done: list[str] = []
         stopped: list[str] = []
         clear: list[str] = []
         for alert in alerts:
             row = await self._store.alert(alert)
-            if row.state not in (AlertState.HELD, AlertState.RELEASED):
+            if row.state not in _OPEN:
                 continue
             # All of the event: what an earlier message of it sounded is over as well.
-            family = [r.id for r in await self._recent() if r.event_key == row.event_key]
-            broadcasts = [b for member in family for b in await self._store.broadcasts(alert=member)]
-            broadcasts = [b for b in broadcasts if decode_script(b.script).stage != "cancel"]
-            ids = [b.broadcast.id for b in broadcasts]
-            for b in broadcasts:
-                if await self._stop(b, Entry(who, "broadcast.stop", b.broadcast.id, reason)):
-                    stopped.append(b.broadcast.id)
-            await self._settle(ids)
-            heard = await self._heard_by_now(ids, ())
-            all_clear: list[BroadcastRow] = []
-            if heard:
-                now = moment(wall_ms())
-                plan = plan_all_clear(
-                    decode_plan(row), heard, now=now, issuer=self._config.issuer, replaces=ids, reason=reason
-                )
-                all_clear = [self._broadcast(row, plan)]
-            if not await self._decide(row, AlertState.CANCELLED, reason, all_clear, who, "alert.cancel"):
+            ids, now_stopped = await self._stop_all(row.event_key, who, reason)
+            stopped += now_stopped
+            plan = decode_plan(row)
+            ended = replace(row, plan=None)  # the whole of it, whatever its last message had ended in part
+            clears = await self._all_clear(ended, plan, ids, reason) if all_clear else []
+            if not await self._decide(row, AlertState.CANCELLED, reason, clears, who, "alert.cancel"):
                 continue
             done.append(alert)
-            clear += [b.broadcast.id for b in all_clear]
-            await self._begin(all_clear)
+            clear += [b.broadcast.id for b in clears]
+            await self._begin(clears)
         return Cancelled(tuple(done), tuple(stopped), tuple(clear))
+
+    async def _end_in_part(self, row: AlertRow, plan: Plan, who: str) -> Cancelled:
+        """The villages that an Update no longer names hear that it is over for them; nobody else does. Once:
+        after a crash again only if it was not done."""
+        own = await self._store.broadcasts(alert=row.id)
+        if not plan.ends or any(decode_script(b.script).stage == "cancel" for b in own):
+            return Cancelled((), (), ())
+        reason = "范围缩小"
+        ids, stopped = await self._stop_all(row.event_key, who, reason, but=row.id)
+        part = replace(plan, villages=plan.ends, places=places_of(set(plan.ends), self._county))
+        clears = await self._all_clear(replace(row, plan=msgspec.json.encode(plan)), part, ids, reason)
+        if clears:
+            await self._decide(
+                await self._store.alert(row.id),
+                AlertState.RELEASED,
+                row.reason,
+                clears,
+                who,
+                "alert.narrowed",
+            )
+            await self._begin(clears)
+        return Cancelled((), tuple(stopped), tuple(b.broadcast.id for b in clears))
+
+    async def _stop_all(
+        self, event_key: str, who: str, reason: str, but: str = ""
+    ) -> tuple[list[str], list[str]]:
+        """Stops what still sounds of an event, except of the alert `but`. Returns all its broadcasts, and
+        those that there was anything left to stop of."""
+        family = [b for b in await self._family(event_key) if decode_script(b.script).stage != "cancel"]
+        family = [b for b in family if b.broadcast.alert_id != but]
+        stopped = [
+            b.broadcast.id
+            for b in family
+            if await self._stop(b, Entry(who, "broadcast.stop", b.broadcast.id, reason))
+        ]
+        ids = [b.broadcast.id for b in family]
+        await self._settle(ids)
+        return ids, stopped
+
+    async def _all_clear(
+        self, row: AlertRow, plan: Plan, ended: Sequence[str], reason: str
+    ) -> list[BroadcastRow]:
+        """The all-clear where `row`'s event, or its part, had sounded; nothing where it had not."""
+        owed = await self._owed(row, wall_ms() + 1)
+        if still := sorted(await self._still_warned(row) & set(plan.villages)):
+            places = "、".join(places_of(set(still), self._county))
+            text = f"no all-clear in {places}: another warning of {plan.hazard} is in force there"
+            log.info("%s: %s", row.id, text)
+            await self._store.note(Entry("desk", "all-clear.withheld", row.id, text), wall_ms())
+        if not owed:
+            return []
+        clear = plan_all_clear(
+            plan,
+            sorted(owed),
+            now=moment(wall_ms()),
+            issuer=self._config.issuer,
+            replaces=ended[-MOST_REPLACED:],
+            reason=reason,
+        )
+        return [self._broadcast(row, clear)]
 
     async def _settle(self, broadcasts: Sequence[str]) -> None:
         """Until every terminal that can answer has said whether it had sounded; HEARD_WAIT_S at most."""
@@ -479,6 +700,7 @@ class Desk:
         who: str,
         what: str,
         supersedes: Sequence[str] = (),
+        plan: bytes | None = None,
     ) -> bool:
         done = await self._store.decide(
             row.id,
@@ -489,6 +711,7 @@ class Desk:
             wall_ms(),
             supersedes=supersedes,
             expected=row.state,
+            plan=plan,
         )
         await self._tell()
         return done
@@ -514,35 +737,163 @@ class Desk:
         ]
         return [r.id for r in reversed(rows)]
 
-    async def _active(self, alerts: Sequence[str]) -> list[str]:
-        """Broadcasts of these alerts that may still sound."""
-        return [
-            b.broadcast.id
+    async def _active(self, alerts: Sequence[str]) -> tuple[str, ...]:
+        """Broadcasts of these alerts that may still sound, oldest first; the last MOST_REPLACED."""
+        found = [
+            b
             for alert in alerts
             for b in await self._store.broadcasts(alert=alert)
             if b.broadcast.expires_ms > self._dispatcher.now() and b.state is not BroadcastState.STOPPED
         ]
+        return tuple(b.broadcast.id for b in sorted(found, key=lambda b: b.created))[-MOST_REPLACED:]
 
-    def _plan(self, alert: Alert, kind: Kind, stage: Stage, area: Cut) -> Plan:
-        return plan_alert(
-            alert,
-            kind,
-            stage,
-            area,
-            county=self._county,
-            terminals=self._register.terminals.values(),
-            settings=self._config.broadcast,
-            issuer=self._config.issuer,
+    async def _in_form(self, plan: Plan, event: str, *, asked: bool = False) -> Plan:
+        """`plan`, divided by what each village has heard. `asked`: an operator wants it said; then nobody is
+        left out, and who knows it all hears it briefly."""
+        now = moment(wall_ms())
+        message = message_of(plan, event, now)
+        rules = self._config.fatigue.rules
+        if fatigue.exempt(message) or (message.first and not await self._is_in_force(plan.hazard, now)):
+            return plan
+        heard, terminals = await self._heard_so_far(message, finished=bool(plan.ends))
+        villages = {self._village_of(t) for t in plan.terminals}
+        verdicts = fatigue.judge_all(message, villages, heard, rules)
+        if asked:
+            verdicts = {
+                v: replace(
+                    found, form=fatigue.Form.SHORT, reason=f"{found.reason}; an operator wants it said"
+                )
+                if found.form is fatigue.Form.SILENT
+                else found
+                for v, found in verdicts.items()
+            }
+        known = self._register.terminals
+        divided = divide(plan, verdicts, terminals, terminals=known.values(), county=self._county)
+        for portion in divided.portions:
+            for village in portion.villages:
+                log.info("%s: %s in %s: %s", plan.headline, portion.form, village, portion.reason)
+        return divided
+
+    async def _is_in_force(self, hazard: str, now: datetime) -> bool:
+        """Whether any released warning of this hazard has not ended."""
+        return any(
+            row.hazard == hazard and row.expires > to_ms(now) and row.state is not AlertState.HELD
+            for row in await self._recent()
         )
 
-    async def _broadcasts(self, alert: AlertRow, plan: Plan) -> list[BroadcastRow]:
+    async def _heard_so_far(
+        self, message: fatigue.Message, *, finished: bool
+    ) -> tuple[dict[str, list[fatigue.Sounding]], set[str]]:
+        """Per village what it has heard of this event, and of any within a day; and the terminals that have
+        sounded this event, or before its first message another one of this hazard that is in force.
+        `finished`: what was begun does not count, because it is about to be stopped."""
+        event, now = message.event, message.at
+        alerts = {r.id: r for r in await self._recent()}
+        since = to_ms(now - fatigue.DAY)
+        rows = [
+            (b, alerts[b.broadcast.alert_id])
+            for b in await self._store.broadcasts(limit=1_000)
+            if b.broadcast.kind is Kind.ACTUAL
+            and b.broadcast.alert_id in alerts
+            and (b.created >= since or alerts[b.broadcast.alert_id].event_key == event)
+        ]
+        states = (delivery.State.PLAYED,) if finished else _SOUNDED
+        reached = await self._store.reached([b.broadcast.id for b, _ in rows], states)
+        once: dict[tuple[str, bool], tuple[fatigue.Sounding, set[str]]] = {}
+        terminals: set[str] = set()
+        for b, alert in sorted(rows, key=lambda row: row[0].created):
+            script = decode_script(b.script)
+            clear = script.stage == "cancel"
+            form = fatigue.Form.SHORT if script.short else fatigue.Form.FULL
+            who = reached[b.broadcast.id]
+            item = fatigue.Sounding(
+                moment(b.created),
+                alert.event_key,
+                script.hazard,
+                script.colour,
+                form,
+                clear,
+                until=script.expires,
+                instruction=fatigue.words(script.instruction),
+            )
+            # A lead and its whole, a full and a short form: one message.
+            _, villages = once.setdefault((alert.id, clear), (item, set()))
+            villages |= {self._village_of(t) for t in who}
+            alike = message.first and script.hazard == message.hazard and alert.expires > to_ms(now)
+            if alert.event_key == event or alike:
+                terminals = terminals - set(b.broadcast.terminals) if clear else terminals | who
+        heard: dict[str, list[fatigue.Sounding]] = {}
+        for item, villages in once.values():
+            for village in villages:
+                heard.setdefault(village, []).append(item)
+        return heard, terminals
+
+    def area(self, alert: Alert, now: datetime, narrow: bool = False) -> Cut:
+        """Whom it concerns here: who is in its area; of an earthquake that names none, who is shaken."""
+        info, here, positions = alert.main, self._county, self._register.fleet.positions
+        options = self._config.earthquake
+        policy = intensity.Policy(options.threshold, options.magnitude_floor, options.zone)
+        if info.quake is not None and intensity.sounds_by_intensity(info):
+            return intensity.cut_quake(info.quake, here, now, policy, positions=positions)
+        area = cut(info.areas, here, narrow=narrow, positions=positions)
+        if info.quake is not None:
+            return intensity.doubted(area, info.quake, here, now, policy.zone)
+        return naming.proposed(area, alert, here) if area.empty and area.problems else area
+
+    def _plan(
+        self,
+        alert: Alert,
+        kind: Kind,
+        stage: Stage,
+        areas: Sequence[Cut],
+        *,
+        narrow: bool = False,
+        meant: bool = False,
+    ) -> Plan:
+        """`areas`: one for each of the accounts of `alert`."""
+        worst, *others = [
+            plan_alert(
+                account,
+                kind,
+                stage,
+                area,
+                county=self._county,
+                terminals=self._register.fleet,
+                settings=self._config.broadcast,
+                issuer=self._config.issuer,
+                targeting=self._config.targeting,
+                narrow=narrow,
+                meant=meant,
+            )
+            for account, area in zip(_accounts(alert), areas, strict=True)
+        ]
+        return beside(worst, others)
+
+    def _here(self, alert: Alert, now: datetime, narrow: bool = False) -> Alert:
+        """`alert` with what it says of this county alone, the worst first; as it is where that is nothing. It
+        may say one thing here and another, worse or milder, elsewhere."""
+        if len(alert.infos) < 2:
+            return alert
+        accounts = _accounts(alert)
+        areas = [self.area(account, now, narrow) for account in accounts]
+        ours = [a.main for a, area in zip(accounts, areas, strict=True) if not area.empty or area.problems]
+        chosen = ours or [a.main for a in accounts]
+        rest = [info for info in alert.infos if info.language != chosen[0].language]
+        return replace(alert, infos=(*chosen, *rest))
+
+    async def _broadcasts(self, alert: AlertRow, parts: Sequence[Plan]) -> list[BroadcastRow]:
+        """One for each part, in that order also for who sorts by `created`."""
+        rows = [row for part in parts for row in await self._in_two(alert, part)]
+        return [replace(row, created=rows[0].created + n) for n, row in enumerate(rows)]
+
+    async def _in_two(self, alert: AlertRow, plan: Plan) -> list[BroadcastRow]:
         """The whole; before it, where its sound must still be made and people must act, a lead."""
         whole = self._broadcast(alert, plan)
-        if plan.kind is Kind.TEST or await self._voicing.known(plan.script):
+        if plan.kind is Kind.TEST or plan.script.short or await self._voicing.known(plan.script):
             return [whole]
         lead = self._broadcast(alert, replace(plan, repeats=1))
         lead = replace(lead, broadcast=replace(lead.broadcast, part=Part.LEAD))
-        return [lead, replace(whole, created=max(whole.created, lead.created + 1))]
+        return [lead, whole]
 
     def _broadcast(self, alert: AlertRow, plan: Plan) -> BroadcastRow:
         now = wall_ms()
@@ -553,7 +904,14 @@ class Desk:
 
     def _row(self, alert: Alert, judged: Judged, source: str, state: AlertState, reason: str) -> AlertRow:
         now = wall_ms()
-        known = lifecycle.remember(alert, judged.decision, judged.villages, lifecycle.State.CLOSED)
+        known = lifecycle.remember(
+            alert,
+            judged.decision,
+            judged.villages,
+            lifecycle.State.CLOSED,
+            trust=self.trust(source),
+            feed=source,
+        )
         plan = judged.plan
         main = alert.main if alert.infos else None
         return AlertRow(
@@ -587,6 +945,7 @@ class Desk:
 
 
 _OPEN: Final = (AlertState.HELD, AlertState.RELEASED)
+_TRUSTS: Final = list(Trust)
 _AS_STORED: Final = {
     lifecycle.State.HELD: AlertState.HELD,
     lifecycle.State.RELEASED: AlertState.RELEASED,
@@ -604,6 +963,19 @@ _AS_KNOWN: Final = {
 }
 
 
+def _is_milder(colour: Colour | None, than: Colour | None) -> bool:
+    return than is not None and (colour is None or colour.rank > than.rank)
+
+
+def _whole(broadcasts: Sequence[BroadcastRow]) -> str:
+    """The broadcast that stands for a message: the whole of its fullest form."""
+    return next(b.broadcast.id for b in broadcasts if b.broadcast.part is Part.WHOLE)
+
+
+def _silence(plan: Plan) -> str:
+    return "; ".join(dict.fromkeys(p.reason for p in plan.portions if p.form is fatigue.Form.SILENT))
+
+
 async def _unless(
     stop: asyncio.Event, voicing: Coroutine[object, object, tuple[Variant, ...]]
 ) -> tuple[Variant, ...]:
@@ -617,6 +989,11 @@ async def _unless(
         for task in (speaking, stopped):
             task.cancel()
         await asyncio.gather(speaking, stopped, return_exceptions=True)
+
+
+def _accounts(alert: Alert) -> list[Alert]:
+    """One message for each of its accounts."""
+    return [replace(alert, infos=(account,)) for account in alert.accounts]
 
 
 def _unfit(alert: Alert, kind: Kind) -> list[str]:
@@ -649,4 +1026,5 @@ def decode_alert(row: AlertRow) -> Alert:
 
 
 def _known(row: AlertRow) -> Known:
-    return replace(msgspec.json.decode(row.known, type=Known), state=_AS_KNOWN[row.state])
+    known = msgspec.json.decode(row.known, type=Known)
+    return replace(known, state=_AS_KNOWN[row.state], msg_type=MsgType(row.msg_type))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alerts import hazards
 from config.schema import Action, Rule
@@ -45,3 +45,9 @@ def decide(plan: Plan, feed: str, doubts: Sequence[str], table: Sequence[Rule]) 
     if rule is None or reasons:
         return Hold(tuple(reasons))
     return Auto(rule + 1)
+
+
+def decide_end(ended: Plan, feed: str, doubts: Sequence[str], table: Sequence[Rule]) -> Auto | Hold:
+    """The table decides about a Cancel as about the warning that it ends: a stranger's silences as surely
+    as a stranger's warning sounds. What spoke against sounding it does not speak against ending it."""
+    return decide(replace(ended, problems=()), feed, doubts, table)

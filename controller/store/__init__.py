@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import sqlalchemy as sa
 from alembic import command as alembic_command
 from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from controller.store import tables as t
 from controller.store.records import (
@@ -51,26 +55,40 @@ class Unknown(Exception):
 
 
 class Store:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
-        self._engine = sa.create_engine(
-            f"sqlite:///{path}", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False}
-        )
-        self._readers = sa.create_engine(
-            f"sqlite:///{path}", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False}
-        )
-        sa.event.listen(self._engine, "connect", _pragmas)
-        sa.event.listen(self._readers, "connect", _pragmas)
+        url = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true" if read_only else f"sqlite:///{path}"
+        settings = {"check_same_thread": False}
+        self._engine = sa.create_engine(url, poolclass=sa.pool.StaticPool, connect_args=settings)
+        self._readers = sa.create_engine(url, poolclass=sa.pool.StaticPool, connect_args=settings)
+        if not read_only:
+            sa.event.listen(self._engine, "connect", _pragmas)
+            sa.event.listen(self._readers, "connect", _pragmas)
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._reader = ThreadPoolExecutor(1, "store-reader")
 
     @classmethod
-    async def open(cls, path: Path) -> Store:
-        """Opens or makes the file and brings its schema up to date. Raises StoreError."""
+    async def open(cls, path: Path, *, durable: bool = True) -> Store:
+        """Opens or makes the file and brings its schema up to date. `durable` False: for a journal that
+        nobody needs after the process. Raises StoreError."""
         path.parent.mkdir(parents=True, exist_ok=True)
         store = cls(path)
+        if not durable:
+            sa.event.listen(store._engine, "connect", _forgetful)
         await store._write("bringing the schema up to date", _migrate)
         return store
+
+    @classmethod
+    @asynccontextmanager
+    async def look(cls, path: Path) -> AsyncIterator[Store]:
+        """A store that is only read, beside the controller that runs on it; writing raises StoreError.
+        Raises StoreError for a file that is not there or that another version of the program made."""
+        store = cls(path, read_only=True)
+        try:
+            await store._read("looking at the schema", _same_schema)
+            yield store
+        finally:
+            await store.close()
 
     async def close(self) -> None:
         """Waits for what was begun, then lets go of the file. Safe to call twice."""
@@ -123,6 +141,28 @@ class Store:
 
         return await self._read("reading unfinished documents", read)
 
+    async def journalled(
+        self, *, feed: str | None = None, after: int = 0, since: int = 0, latest: bool = False, limit: int
+    ) -> list[tuple[DocumentRow, bytes, str]]:
+        """Documents with their bytes and the headline of the alert they became (or empty), oldest first: of
+        `feed` if given, with ids above `after`, received at `since` (Unix ms) or later. Where there are more
+        than `limit`: the oldest of them, or with `latest` the newest."""
+        query = (
+            sa.select(t.document, t.alert.c.headline)
+            .outerjoin(t.alert, t.alert.c.id == t.document.c.alert)
+            .where(t.document.c.id > after, t.document.c.received >= since)
+            .order_by(t.document.c.id.desc() if latest else t.document.c.id)
+            .limit(limit)
+        )
+        if feed is not None:
+            query = query.where(t.document.c.feed == feed)
+
+        def read(c: sa.Connection) -> list[tuple[DocumentRow, bytes, str]]:
+            rows = [(_document(r), bytes(r.body), r.headline or "") for r in c.execute(query)]
+            return rows[::-1] if latest else rows
+
+        return await self._read("reading the journal", read)
+
     async def documents(self, limit: int) -> list[DocumentRow]:
         def read(c: sa.Connection) -> list[DocumentRow]:
             query = t.document.select().order_by(t.document.c.id.desc()).limit(limit)
@@ -168,15 +208,23 @@ class Store:
         *,
         supersedes: Sequence[str] = (),
         expected: AlertState,
+        plan: bytes | None = None,
     ) -> bool:
         """Approve, reject or cancel: only from `expected`, so that two operators cannot both decide.
-        Returns False when somebody else was first."""
+        `plan` replaces the stored one, where deciding later changed it. Returns False when somebody else was
+        first."""
 
         def write(c: sa.Connection) -> bool:
             done = c.execute(
                 t.alert.update()
                 .where(t.alert.c.id == alert, t.alert.c.state == expected)
-                .values(state=state, reason=reason, decided=now, decided_by=entry.who)
+                .values(
+                    state=state,
+                    reason=reason,
+                    decided=now,
+                    decided_by=entry.who,
+                    **({} if plan is None else {"plan": plan}),
+                )
             )
             if done.rowcount != 1:
                 return False
@@ -288,6 +336,22 @@ class Store:
             )
 
         return await self._read("reading deliveries", read)
+
+    async def reached(self, broadcasts: Sequence[str], states: Sequence[State]) -> dict[str, set[str]]:
+        """For each of these broadcasts, the terminals that have been in one of `states`."""
+        query = (
+            sa.select(t.fact.c.broadcast, t.fact.c.terminal)
+            .where(t.fact.c.broadcast.in_(broadcasts), t.fact.c.state.in_([s.value for s in states]))
+            .distinct()
+        )
+
+        def read(c: sa.Connection) -> dict[str, set[str]]:
+            out: dict[str, set[str]] = {broadcast: set() for broadcast in broadcasts}
+            for broadcast, terminal in c.execute(query):
+                out[broadcast].add(terminal)
+            return out
+
+        return await self._read("reading what was heard", read)
 
     async def add_facts(self, facts: Sequence[FactRow], seen: Sequence[Seen], now: int) -> None:
         """One micro-batch of reports. The same fact again keeps its earliest time; nothing is ever undone."""
@@ -571,11 +635,27 @@ def _pragmas(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _forgetful(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")
+
+
 def _migrate(connection: sa.Connection) -> None:
     config = AlembicConfig()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     alembic_command.upgrade(config, "head")
+
+
+def _same_schema(connection: sa.Connection) -> None:
+    """Raises StoreError unless the file's schema is ours."""
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    wanted = ScriptDirectory.from_config(config).get_current_head()
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found != wanted:
+        raise StoreError(
+            f"its schema is {found}, this program's is {wanted}; start the controller of this version once"
+        )
 
 
 def _plan(c: sa.Connection, row: BroadcastRow) -> None:

@@ -91,9 +91,11 @@ def test_the_order_of_elements_does_not_matter(lines: list[str]) -> None:
     document = DOCUMENTS[0]
     first = document.index("  <identifier>")
     shuffled = document[:first] + "".join(lines) + document[document.index("  <info>") :]
-    assert replace(parse(shuffled.encode(), now=NOW), raw_sha256="") == replace(
-        parse(document.encode(), now=NOW), raw_sha256=""
+    read = parse(shuffled.encode(), now=NOW)
+    assert replace(read, raw_sha256="", remarks=()) == replace(
+        parse(document.encode(), now=NOW), raw_sha256="", remarks=()
     )
+    assert all(remark.endswith("is out of CAP's order") for remark in read.remarks)
 
 
 @given(st.text("红橙黄蓝色为I级一二三四/[]预警 LevelVredorangeyellowblue warning", max_size=60))

@@ -185,9 +185,16 @@ def test_an_update_is_announced_when_it_says_more_and_a_renewal_is_a_continuatio
 @pytest.mark.parametrize("state", [State.HELD, State.RELEASED])
 def test_a_renewal_of_what_never_sounded_must_sound(state: State) -> None:
     expired = known(alert(), state, expires=T0 + MINUTE)
-    found = judge(later(), expired)
+    found = judge(later(minutes=62), expired, after=timedelta(hours=2))
     assert isinstance(found, Update)
     assert found.announce
+    assert found.news
+    assert found.first
+
+
+def test_a_renewal_that_comes_a_little_after_the_end_is_still_a_renewal() -> None:
+    found = judge(later(minutes=60), known(alert(), expires=T0 + MINUTE), after=timedelta(hours=2))
+    assert isinstance(found, Continuation)
 
 
 def test_an_update_of_an_unseen_event_is_new() -> None:
@@ -263,22 +270,31 @@ def test_what_only_resembles_a_warning_in_force_is_new(changes: dict[str, object
 
 
 def test_a_warning_for_other_villages_or_after_the_end_is_new() -> None:
-    message = alert("B", sent=T0 + 30 * MINUTE)
-    assert isinstance(judge(message, known(alert()), villages=ALL, after=31 * MINUTE), New)
+    message = alert("B", sent=T0 + 90 * MINUTE)
+    other = frozenset({"v3", "v5"})
+    assert isinstance(judge(message, known(alert()), villages=other, after=91 * MINUTE), New)
     over = known(alert(), expires=T0 + 20 * MINUTE)
-    assert isinstance(judge(message, over, after=31 * MINUTE), New)
+    assert isinstance(judge(message, over, after=91 * MINUTE), New)
+
+
+def test_a_warning_of_the_same_agency_for_more_villages_replaces_the_one_in_force() -> None:
+    found = judge(alert("B", sent=T0 + 30 * MINUTE), known(alert()), villages=ALL, after=31 * MINUTE)
+    assert isinstance(found, Update)
+    assert found.announce
+    assert not found.news, "who heard the first one has heard all of it"
+    assert found.withdraws == ("A",)
+
+
+def test_a_smaller_area_without_a_reference_ends_nothing() -> None:
+    found = judge(alert("B", sent=T0 + 30 * MINUTE), known(alert(), villages=ALL), after=31 * MINUTE)
+    assert isinstance(found, New)
+    assert found.withdraws == ()
 
 
 def test_an_aftershock_is_never_a_renewal() -> None:
     shock = alert("E1", hazard="earthquake", colour=Colour.RED, expires=T0 + 10 * MINUTE)
     after = alert("E2", hazard="earthquake", colour=Colour.RED, sent=T0 + MINUTE, expires=T0 + 11 * MINUTE)
     assert isinstance(judge(after, known(shock), after=2 * MINUTE), New)
-
-
-def test_another_source_of_the_same_warning_is_a_duplicate_only_if_that_was_released() -> None:
-    relayed = alert("B", sender="relay", sent=T0 + 3 * MINUTE)
-    assert isinstance(judge(relayed, known(alert())), Duplicate)
-    assert isinstance(judge(relayed, known(alert(), State.HELD)), New)
 
 
 # --- cancels -------------------------------------------------------------------------------------------
