@@ -14,7 +14,7 @@ from controller.store import Store, Unknown
 from controller.store.records import Entry, TerminalRow
 from terminals import enrolment
 from terminals.enrolment import Enrolled, EnrolmentError, EnrolmentReason
-from terminals.fleet import groups_of
+from terminals.fleet import Fleet, groups_of
 from terminals.model import Terminal, is_simulated
 from terminals.seal import KeyRole, report_key
 
@@ -39,9 +39,18 @@ class Register:
         self._sandbox = sandbox
         self._report_keys: dict[str, bytes] = {}
         self.terminals: dict[str, Terminal] = {}
+        self._fleet: Fleet | None = None
 
     async def load(self) -> None:
         self.terminals = {row.terminal.id: row.terminal for row in await self._store.terminals()}
+        self._fleet = None
+
+    @property
+    def fleet(self) -> Fleet:
+        """The terminals, made ready for targeting; kept until one of them changes."""
+        if self._fleet is None:
+            self._fleet = Fleet.of(self.terminals.values(), self.county)
+        return self._fleet
 
     async def rows(self) -> list[TerminalRow]:
         return await self._store.terminals()
@@ -131,4 +140,5 @@ class Register:
         if not await self._store.enrol(terminal.id, stored, entry, now):
             raise EnrolmentError(EnrolmentReason.WRONG_CODE, f"{terminal.id}: this code has been used")
         self.terminals[terminal.id] = replace(terminal, enrolled=True)
+        self._fleet = None
         return answer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from controller.cli import say
 from controller.cli.outcome import Code, Failure
-from controller.cli.words import w
+from controller.cli.words import w, way_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -89,6 +89,7 @@ def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
         w("f_hazard"): f"{plan['hazard']} · {colour}",
         w("f_places"): "、".join(plan["places"]),
         w("f_reach"): w("reach", villages=plan["villages"], terminals=plan["terminals"]),
+        w("f_ways"): " · ".join(f"{way_words(way)} {count}" for way, count in plan.get("ways", {}).items()),
         w("f_silent"): "、".join(plan["silent_villages"]),
         w("f_text"): plan["text"],
         w("f_spoken"): plan.get("spoken") if plan.get("spoken") != plan["text"] else None,

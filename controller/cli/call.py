@@ -28,6 +28,20 @@ FindConfig = Annotated[Path | None, Option("--config", "-c", metavar="FILE", hel
 TokenFile = Annotated[Path | None, Option("--token-file", metavar="FILE", help=w("o_token_file"))]
 
 
+def table(rows: list[dict[str, Any]], columns: Mapping[str, str], *, as_json: bool) -> None:
+    """Rows as JSON, or as a table with `columns` (heading → key)."""
+    if as_json:
+        return say.data_json(rows)
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in columns:
+        shown.add_column(heading, overflow="fold")
+    for row in rows:
+        shown.add_row(*(say.clean(str(row[key])) for key in columns.values()))
+    return say.show(shown)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One command's conversation with the controller."""
@@ -37,17 +51,7 @@ class Call:
 
     def table(self, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
         """Rows as JSON, or as a table with `columns` (heading → key)."""
-        if self.json:
-            say.data_json(rows)
-            return
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in columns:
-            table.add_column(heading, overflow="fold")
-        for row in rows:
-            table.add_row(*(say.clean(str(row[key])) for key in columns.values()))
-        say.show(table)
+        table(rows, columns, as_json=self.json)
 
     def fields(self, thing: dict[str, Any], shown: Mapping[str, object]) -> None:
         """`thing` as JSON, or `shown` as lines of name and value."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from typer import Argument, Option
 
+from controller.cli import drawn
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
 
@@ -38,6 +39,13 @@ Said = Annotated[str, Option("--text", metavar="TEXT", help=w("o_text"))]
 Action = Annotated[str, Option("--action", metavar="TEXT", help=w("o_action"))]
 Valid = Annotated[int | None, Option("--valid", metavar="MIN", min=1, max=1440, help=w("o_valid"))]
 Codes = Annotated[Literal["mca", "nbs"] | None, Option("--codes", help=w("o_codes"))]
+Circles = Annotated[list[str] | None, Option("--circle", metavar="LAT,LON,KM", help=w("o_circle"))]
+Polygons = Annotated[
+    list[Path] | None,
+    Option("--polygon", metavar="FILE.geojson", exists=True, dir_okay=False, help=w("o_polygon")),
+]
+Datum = Annotated[Literal["wgs84", "cgcs2000", "gcj02"] | None, Option("--datum", help=w("o_drawn_datum"))]
+Meant = Annotated[bool, Option("--meant", help=w("o_meant"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,10 @@ class Warned:
     action: str
     valid: int | None
     codes: Literal["mca", "nbs"] | None
+    circles: list[str] | None = None
+    polygons: list[Path] | None = None
+    datum: Literal["wgs84", "cgcs2000", "gcj02"] | None = None
+    meant: bool = False
 
     def body(self, kind: str) -> dict[str, Any]:
         """The API's `Send`. Raises Failure (usage) for a mixture, (refused) for a file that is too large."""
@@ -65,6 +77,9 @@ class Warned:
                 "--text": self.text,
                 "--action": self.action,
                 "--valid": self.valid,
+                "--circle": self.circles,
+                "--polygon": self.polygons,
+                "--datum": self.datum,
             }
             given = [name for name, value in extra.items() if value]
             if given:
@@ -74,21 +89,30 @@ class Warned:
                 "body": base64.b64encode(read_warning(self.file)).decode(),
                 "codes": codes,
             }
-            return {"kind": kind, "document": document}
+            return {"kind": kind, "document": document, **self._checked()}
         assert self.template is not None
         self._check_hazard(self.template)
-        if not self.areas:
+        if not (self.areas or self.circles or self.polygons):
             raise Failure(Code.USAGE, w("area_missing"))
-        compose = {
+        if self.datum and not (self.circles or self.polygons):
+            raise Failure(Code.USAGE, w("datum_alone"))
+        compose: dict[str, Any] = {
             "hazard": self.template,
             "colour": self.colour,
-            "areas": self.areas,
+            "areas": self.areas or [],
             "description": self.text,
             "instruction": self.action,
             "valid_minutes": self.valid,
             "codes": codes,
         }
-        return {"kind": kind, "compose": compose}
+        if self.circles or self.polygons:
+            compose["circles"] = [drawn.circle(text) for text in self.circles or ()]
+            compose["polygons"] = [one for file in self.polygons or () for one in drawn.polygons(file)]
+            compose["datum"] = self.datum or "wgs84"
+        return {"kind": kind, "compose": compose, **self._checked()}
+
+    def _checked(self) -> dict[str, Any]:
+        return {"meant": True} if self.meant else {}
 
     @staticmethod
     def _check_hazard(key: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import typer
-from typer import Option
+from typer import Argument, Option
 
 from controller.cli import say, words
 from controller.cli.call import Call, ConfigFile, FindConfig, Json, Url, asks_the_controller
@@ -26,12 +26,15 @@ GROUPS: Final = {
     "test": "warn",
     "broadcast": "broadcasts",
     "terminal": "terminals",
+    "feed": "feeds",
     "simulate": "terminals",
+    "tts": "speech",
+    "county": "county",
     "config": "setup",
     "keys": "setup",
     "operator": "setup",
 }
-FIRST: Final = ("alert", "exercise", "test", "broadcast", "status", "terminal", "audit", "serve")
+FIRST: Final = ("alert", "exercise", "test", "broadcast", "status", "terminal", "feed", "audit", "serve")
 
 
 class Root(Group):
@@ -153,6 +156,18 @@ def status(call: Call) -> Code:
         },
     )
     return Code.DONE
+
+
+@app.verb("why", w("h_why"))
+@asks_the_controller
+def why(
+    call: Call,
+    terminal: Annotated[str, Argument(metavar="TERMINAL", help=w("a_terminal"))],
+    alert: Annotated[str, Option("--alert", metavar="ID", help=w("o_why_alert"))],
+) -> Code:
+    from controller.cli import why as reasons
+
+    return reasons.explain(call, terminal, alert)
 
 
 @app.verb("audit", w("h_audit"))

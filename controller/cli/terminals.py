@@ -228,3 +228,15 @@ def fleet(
         scenario=scenario,
         as_json=json,
     )
+
+
+@simulate.verb("feeds", w("h_feeds"))
+def feeds(
+    scenario: Annotated[str, Option("--scenario", metavar="NAME|FILE", help=w("o_story"))],
+    speed: Annotated[float, Option("--speed", min=0.1, max=100_000, help=w("o_story_speed"))] = 1.0,
+    seed: Annotated[int | None, Option("--seed", metavar="N", help=w("o_seed"))] = None,
+    json: Json = False,
+) -> Code:
+    from controller.cli import sources
+
+    return sources.run(scenario, speed=speed, seed=seed, as_json=json)

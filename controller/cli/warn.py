@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
 from controller.cli import ask, say, words
-from controller.cli.call import Call, DryRun, Json, Wait, Yes, asks_the_controller
+from controller.cli.call import Call, DryRun, Json, Wait, Yes, asks_the_controller, table
 from controller.cli.follow import code_of, follow
 from controller.cli.help import App
 from controller.cli.options import (
     Action,
     Areas,
+    Circles,
     Codes,
+    Datum,
     File,
+    Meant,
+    Polygons,
     Said,
     Shade,
     Template,
@@ -27,7 +31,11 @@ from controller.cli.options import (
     read_warning,
 )
 from controller.cli.outcome import Code, Failure
-from controller.cli.words import w
+from controller.cli.words import w, way_words
+
+if TYPE_CHECKING:
+    from alerts.lint import LintReport
+    from alerts.regions import County
 
 AlertId = Annotated[str, Argument(metavar="ID", help=w("a_alert"))]
 State = Literal["held", "released", "rejected", "closed", "cancelled", "superseded"]
@@ -52,11 +60,17 @@ def _send(kind: str) -> Callable[..., Code]:
         action: Action = "",
         valid: Valid = None,
         codes: Codes = None,
+        circle: Circles = None,
+        polygon: Polygons = None,
+        datum: Datum = None,
+        meant: Meant = False,
         yes: Yes = False,
         dry_run: DryRun = False,
         wait: Wait = False,
     ) -> Code:
-        body = Warned(file, template, colour, area, text, action, valid, codes).body(kind)
+        body = Warned(
+            file, template, colour, area, text, action, valid, codes, circle, polygon, datum, meant
+        ).body(kind)
         ask.need_somebody(yes=yes, dry_run=dry_run)
         if dry_run or not yes:
             plan = _plan(call, {**body, "sound": False})  # the question is there at once
@@ -64,6 +78,8 @@ def _send(kind: str) -> Callable[..., Code]:
                 return _show_plan(call, plan, kind)
             _stop_if_wrong(plan)
             ask.confirm(kind, w("deed_send"), ask.plan_shown(plan))
+            if "compose" in body:  # what was confirmed is what is said
+                body["compose"]["issued"] = plan["issued"]
         return _released(call, call.client.post("/v1/alerts", body), wait=wait)
 
     return send
@@ -80,11 +96,25 @@ def _preview(kind: str) -> Callable[..., Code]:
         action: Action = "",
         valid: Valid = None,
         codes: Codes = None,
+        circle: Circles = None,
+        polygon: Polygons = None,
+        datum: Datum = None,
+        meant: Meant = False,
         out: Annotated[Path | None, Option("--out", metavar="FILE.mp3", help=w("o_out"))] = None,
+        chart: Annotated[Path | None, Option("--map", metavar="FILE.svg|png", help=w("o_map"))] = None,
     ) -> Code:
-        body = Warned(file, template, colour, area, text, action, valid, codes).body(kind)
+        body = Warned(
+            file, template, colour, area, text, action, valid, codes, circle, polygon, datum, meant
+        ).body(kind)
+        if chart is not None:
+            body["map"] = _form(chart)
         plan = _plan(call, body)
+        drawing = plan.pop("map", None)
         code = _show_plan(call, plan, kind)
+        if not call.json:
+            _show_reach(plan)
+        if chart is not None:
+            _save_map(chart, drawing, plan["map_note"])
         if out is not None and plan["clip"] is not None:
             sound = call.client.content(f"/v1/clips/{plan['clip']}")
             try:
@@ -95,6 +125,57 @@ def _preview(kind: str) -> Callable[..., Code]:
         return code
 
     return preview
+
+
+def _form(chart: Path) -> str:
+    form = chart.suffix.lower().removeprefix(".")
+    if form not in ("svg", "png"):
+        raise Failure(Code.USAGE, w("map_form", file=chart))
+    return form
+
+
+def _save_map(chart: Path, drawing: str | None, note: str) -> None:
+    if drawing is None:
+        raise Failure(Code.FAILED, w("no_map", why=note))
+    try:
+        chart.write_bytes(base64.b64decode(drawing))
+    except OSError as error:
+        raise Failure(Code.FAILED, w("cannot_write", file=chart, why=error.strerror)) from None
+    say.talk(w("map_written", file=chart))
+    if note:
+        say.talk(note)
+
+
+def _show_reach(plan: dict[str, Any]) -> None:
+    """Every village that is meant, and what is known of it."""
+    rows = [
+        {
+            **row,
+            "way": way_words(row["way"]),
+            "population": "—" if row["population"] is None else row["population"],
+            "terminals": row["terminals"] or w("none_there"),
+            "languages": " ".join(row["languages"]),
+        }
+        for row in plan["reach"]
+    ]
+    columns = {
+        w("c_township"): "township",
+        w("c_village"): "name",
+        w("c_way"): "way",
+        w("c_population"): "population",
+        w("c_terminals"): "terminals",
+        w("c_languages"): "languages",
+    }
+    table(rows, columns, as_json=False)
+    known = plan["population"]
+    say.data(
+        w(
+            "population_sum",
+            people="—" if known is None else known,
+            unknown=plan["population_unknown"],
+            silent=sum(row["terminals"] == 0 for row in plan["reach"]),
+        )
+    )
 
 
 def _plan(call: Call, body: dict[str, Any]) -> dict[str, Any]:
@@ -354,13 +435,21 @@ def watch(call: Call) -> Code:
 @alert.verb("lint", w("h_lint"))
 def lint(
     file: Annotated[
-        Path, Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help=w("a_warning_file"))
+        Path, Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help=w("a_lint_file"))
     ],
     codes: Codes = None,
     county: Annotated[str | None, Option("--county", metavar="PACK", help=w("o_county_lint"))] = None,
+    form: Annotated[str, Option("--format", metavar="NAME", help=w("o_format_lint"))] = "",
+    certificate: Annotated[
+        list[Path] | None,
+        Option(
+            "--certificate", metavar="FILE.pem", exists=True, dir_okay=False, help=w("o_certificate_lint")
+        ),
+    ] = None,
     json: Json = False,
 ) -> Code:
-    from alerts.lint import lint as read
+    from alerts import formats
+    from alerts.lint import lint_all
     from alerts.model import CodeScheme
     from config.counties import PackError, load_county
 
@@ -368,35 +457,65 @@ def lint(
         pack = load_county(county) if county else None
     except PackError as error:
         raise Failure(Code.CONFIG, *str(error).splitlines()) from None
-    report = read(
-        read_warning(file),
-        scheme=CodeScheme(codes or "unknown"),
-        now=datetime.now(UTC),
-        county=pack.county if pack else None,
+    if form and form not in formats.FORMATS:
+        raise Failure(Code.USAGE, w("no_format", format=form, known=", ".join(sorted(formats.FORMATS))))
+    pems = tuple(path.read_bytes() for path in certificate or ())
+    reading = formats.Reading(
+        CodeScheme(codes or "unknown"), format=form, certificates=pems, must_be_signed=bool(pems)
     )
-    if report.refusal is not None:
-        raise Failure(Code.REFUSED, w("lint_refused", file=file), str(report.refusal))
-    area = asdict(report.cut) | {"village_keys": sorted(report.cut.village_keys)} if report.cut else None
-    if json:
-        say.data_json(
-            {
-                "ok": True,
-                "fields": dict(report.fields),
-                "remarks": report.remarks,
-                "inferred": report.inferred,
-                "area": area,
-            }
-        )
+    home = pack.county if pack else None
+    try:
+        reports = lint_all(read_warning(file), reading, now=datetime.now(UTC), county=home)
+    except ValueError as error:
+        raise Failure(Code.USAGE, w("no_certificate", why=error)) from None
+    if json and all(report.ok for report in reports):
+        shown = [_lint_data(report) for report in reports]
+        say.data_json(shown[0] if len(shown) == 1 and not reports[0].name else {"ok": True, "entries": shown})
         return Code.DONE
+    refusals = []
+    for report in reports:
+        if report.name and not json:
+            say.data(f"=== {report.name}")
+        if report.refusal is not None:
+            refusals.append(str(report.refusal))
+        elif not json:
+            _show_lint(file, report, home)
+    if refusals:
+        raise Failure(Code.REFUSED, w("lint_refused", file=file), *refusals)
+    return Code.DONE
+
+
+def _lint_data(report: LintReport) -> dict[str, Any]:
+    area = None
+    if report.cut is not None:
+        area = {name: getattr(report.cut, name) for name in ("lines", "outside", "problems")}
+        area["village_keys"] = sorted(report.cut.village_keys)
+    return {
+        "ok": True,
+        "name": report.name,
+        "fields": dict(report.fields),
+        "sounds": not report.silent,
+        "why_silent": report.silent,
+        "damage": report.damage,
+        "remarks": report.remarks,
+        "inferred": report.inferred,
+        "area": area,
+    }
+
+
+def _show_lint(file: Path, report: LintReport, county: County | None) -> None:
     for name, value in report.fields:
         say.data(f"{name}: {value}")
-    for remark in report.remarks:
-        say.data(f"{w('c_remarks')}: {remark}")
-    for remark in report.inferred:
-        say.data(f"{w('c_inferred')}: {remark}")
-    if pack is not None and report.cut is not None:
-        say.data(w("lint_area", villages=len(report.cut.village_keys), county=pack.county.name))
+    for label, texts in (
+        ("c_damage", report.damage),
+        ("c_remarks", report.remarks),
+        ("c_inferred", report.inferred),
+    ):
+        for text in texts:
+            say.data(f"{w(label)}: {text}")
+    if county is not None and report.cut is not None:
+        say.data(w("lint_area", villages=len(report.cut.village_keys), county=county.name))
         for line in (*report.cut.lines, *report.cut.problems):
             say.data(f"  {line}")
-    say.talk(w("lint_ok", file=file))
-    return Code.DONE
+    what = "lint_silent" if report.silent else "lint_held" if report.damage else "lint_ok"
+    say.talk(w(what, file=file, why=report.silent))

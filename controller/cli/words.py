@@ -95,7 +95,168 @@ _ABSENCE: Final = (
     (r"(\w+) since (\S+), nothing after \S+", r"停在 \1（\2），此后无回报"),
 )
 
+# Parts of `alerts.area.Cut.ways` and `controller.why.Why.basis`.
+_WAYS: Final = {
+    "code": "代码",
+    "polygon": "多边形",
+    "circle": "圆",
+    "line": "线",
+    "point": "点",
+    "shape": "图形",
+    "excluded polygon": "排除多边形",
+    "terminal": "终端位置",
+    "place of its terminals": "按其终端位置",
+    "terminals": "按其终端位置",
+    "township seat": "按乡镇驻地",
+    "whole county": "全县都在内",
+    "own position": "自身位置",
+    "position": "村的位置",
+    "no position": "没有位置",
+    "intensity": "烈度",
+}
+
+
+def way_words(way: str) -> str:
+    """By which way a village is in, or where something was taken to stand, in the operator's language."""
+    if _current == "en":
+        return way
+    return "，".join(_WAYS.get(part, part) for part in way.split(", "))
+
+
+def area_words(name: str) -> str:
+    """``area '河谷'`` or ``area 2``, as the controller names an area, in the operator's language."""
+    if _current == "en":
+        return name
+    named = re.fullmatch(r"area ['\"](.*)['\"]", name)
+    return f"“{named[1]}”" if named else name.replace("area ", "区域 ")
+
+
 TABLE: Final[dict[str, tuple[str, str]]] = {
+    # --- why, and maps
+    "h_why": (
+        "Why a terminal is in a warning or not: the rule, code, edge distance or radius that decides.",
+        "一台终端为什么在（或不在）一条预警的范围内：依据的规则、代码、到边界的距离或半径。",
+    ),
+    "o_why_alert": ("The alert's id, in whatever state it is.", "预警的编号，不论处于什么状态。"),
+    "y_stands": ("stands at", "位置"),
+    "y_now": ("today", "现在"),
+    "y_why": ("because", "因为"),
+    "y_then": ("planned then", "当时的计划"),
+    "y_in": ("IN: it would be sent this warning", "在内：会向它下发这条预警"),
+    "y_out": ("OUT: it would not be sent this warning", "不在内：不会向它下发这条预警"),
+    "y_then_in": ("it was in", "在内"),
+    "y_then_out": ("it was not in", "不在内"),
+    "y_then_no_plan": ("there was no plan: nothing of it can sound", "没有计划：这条消息不会播发"),
+    "y_came_later": (
+        "(registered, enrolled or moved since, or the county pack has changed)",
+        "（此后才登记、入网或移动，或县数据包有变）",
+    ),
+    "y_left_since": (
+        "(moved or withdrawn since, or the county pack has changed)",
+        "（此后移动或停用，或县数据包有变）",
+    ),
+    "metres": ("{m} m", "{m} 米"),
+    "kilometres": ("{km} km", "{km} 公里"),
+    "because_code": ("code {code} = {label} names its village", "代码 {code}＝{label}，包含它所在的村"),
+    "because_other_code": (
+        "code {code} is {label}, it stands in {township}",
+        "代码 {code} 是{label}，而它在{township}",
+    ),
+    "because_no_code": ("code {code} names nobody here: {text}", "代码 {code} 在本县不指任何地方：{text}"),
+    "because_more_codes": (
+        "{count} further codes do not name its village either",
+        "另有 {count} 个代码也不含它所在的村",
+    ),
+    "because_inside": ("{shape} of {area}, {km} inside its edge", "在 {area} 的 {shape} 内，距边界 {km}"),
+    "because_outside": ("{km} beyond the edge of {shape} of {area}", "在 {area} 的 {shape} 外，距边界 {km}"),
+    "because_meant": ("its village is meant: {text}", "指的就是它所在的村：{text}"),
+    "because_excluded": (
+        "{shape} of {area} is taken away from the area, and it stands {km} inside it",
+        "{area} 的 {shape} 是排除区，它在其中，距边界 {km}",
+    ),
+    "because_narrowed": (
+        "{area} names its village by code, but its feed declares that shapes narrow codes",
+        "{area} 的代码含它所在的村，但该来源声明以图形缩小代码范围",
+    ),
+    "because_unplaced": (
+        "neither it nor its village nor its township has a position: no shape can reach it",
+        "它、所在村、所在乡镇都没有位置：图形无法包含它",
+    ),
+    "because_shaken": (
+        "intensity {intensity} is estimated there, {km} from the epicentre of M{magnitude}; warned is from "
+        "{threshold}",
+        "估计烈度 {intensity}，距 M{magnitude} 震中 {km}；达到 {threshold} 即播发",
+    ),
+    "because_not_shaken": (
+        "intensity {intensity} is estimated there, {km} from the epicentre of M{magnitude}; warned is only "
+        "from {threshold}",
+        "估计烈度 {intensity}，距 M{magnitude} 震中 {km}；未达到 {threshold}，不播发",
+    ),
+    "because_small_quake": (
+        "M{magnitude} is below the county's floor of M{floor}",
+        "M{magnitude} 低于本县的起报震级 M{floor}",
+    ),
+    "because_problem": ("could not be used: {text}", "无法使用：{text}"),
+    "because_nothing": ("the message names no area", "这条消息没有写明地区"),
+    "because_not_enrolled": (
+        "it is registered and has not enrolled: nothing is sent to it",
+        "它已登记但未入网：不会向它下发",
+    ),
+    "o_circle": (
+        "A circle to warn, in degrees WGS-84 and kilometres; 0 km is a point. May be repeated.",
+        "圆形区域：纬度,经度,公里（WGS-84）；0 公里为一点。可重复。",
+    ),
+    "o_polygon": (
+        "Polygons to warn, as GeoJSON in WGS-84. May be repeated.",
+        "多边形区域，GeoJSON 文件（WGS-84）。可重复。",
+    ),
+    "o_drawn_datum": (
+        "Datum of --circle and --polygon; gcj02 is that of Amap and Tencent maps. wgs84 if absent.",
+        "--circle 与 --polygon 的坐标系；高德、腾讯地图为 gcj02。缺省 wgs84。",
+    ),
+    "o_meant": (
+        "I have checked: this unusually large share of the county is meant.",
+        "已核对：确实要向全县这么大的范围播发。",
+    ),
+    "o_map": ("Also draw a map of who hears it.", "另画一张范围图。"),
+    "datum_alone": (
+        "--datum is for --circle and --polygon.",
+        "--datum 只用于 --circle 和 --polygon。",
+    ),
+    "circle_form": (
+        "--circle {given}: write LAT,LON,KM such as 33.78,104.36,5",
+        "--circle {given}：应写成 纬度,经度,公里，如 33.78,104.36,5",
+    ),
+    "circle_nowhere": (
+        "--circle {given}: no such place; latitude comes first",
+        "--circle {given}：没有这个地方；纬度在前",
+    ),
+    "circle_size": ("--circle {given}: from 0 to 2000 km", "--circle {given}：半径 0 到 2000 公里"),
+    "geojson_not": ("{file} is no GeoJSON that can be read: {why}", "{file} 不是能读的 GeoJSON：{why}"),
+    "geojson_crs": (
+        "{file} says its coordinates are {crs}; WGS-84 or CGCS2000 in degrees is needed",
+        "{file} 的坐标系是 {crs}；需要 WGS-84 或 CGCS2000 经纬度",
+    ),
+    "geojson_empty": ("{file} holds no polygon", "{file} 里没有多边形"),
+    "geojson_kind": (
+        "{file} holds a {kind}; only polygons can be warned. Take it out, or use --circle.",
+        "{file} 里有 {kind}；只能用多边形。请去掉，或改用 --circle。",
+    ),
+    "map_form": (
+        "--map {file}: the name must end in .svg or .png",
+        "--map {file}：文件名须以 .svg 或 .png 结尾",
+    ),
+    "map_written": ("map: {file}", "范围图：{file}"),
+    "no_map": ("no map: {why}", "画不了图：{why}"),
+    "c_way": ("by", "依据"),
+    "c_terminals": ("terminals", "终端数"),
+    "c_population": ("people", "人口"),
+    "none_there": ("none", "无"),
+    "population_sum": (
+        "people: {people} (not known of {unknown} villages); villages without a terminal: {silent}",
+        "人口：{people}（{unknown} 个村不详）；没有终端的村：{silent}",
+    ),
+    "f_ways": ("villages by", "各依据村数"),
     # --- the program and its commands
     "h_fenghuo": (
         "Fenghuo 烽火: the county's emergency warnings, from the source to every village loudspeaker.",
@@ -125,11 +286,43 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "The loudspeakers: list, register, enrol.",
         "终端（喇叭）：列表、登记、入网。",
     ),
-    "h_simulate": (
-        "Simulated loudspeakers for drills; only beside a controller in --sandbox.",
-        "模拟终端，供演练用；只能配合 --sandbox 的服务。",
+    "h_feed": (
+        "Where warnings come from: is each source well, what did it bring.",
+        "预警来源：是否正常，带来了什么。",
     ),
+    "h_simulate": (
+        "A simulated world for drills: loudspeakers (only beside a controller in --sandbox) and sources.",
+        "模拟环境，供演练用：终端（只能配合 --sandbox 的服务）和预警来源。",
+    ),
+    "h_tts": ("Speech: how a text is read, and what it sounds like.", "语音：怎么读，听起来怎么样。"),
+    "h_tts_read": (
+        "Print what will be said: numbers, dates and units written out.",
+        "显示实际读法：数字、日期、单位都写成字。",
+    ),
+    "h_tts_say": (
+        "Speak a text into a file, as a loudspeaker would play it. Sends nothing.",
+        "把文字合成到文件，和大喇叭播出的一样。不发送。",
+    ),
+    "h_tts_voices": ("The voices, and which are approved.", "有哪些声音，哪些已批准使用。"),
     "h_config": ("The configuration file: check, show, schema.", "配置文件：检查、显示、模式。"),
+    "h_county": (
+        "County packs: townships, villages, boundary, terminals of a county.",
+        "县包：一个县的乡镇、村、县界和终端。",
+    ),
+    "h_county_new": (
+        "Build the pack of any county from the national list, with a list of what the county must supply.",
+        "从全国清单生成任何一个县的县包，并列出本县还须提供的资料。",
+    ),
+    "h_county_check": (
+        "What is wrong, doubtful or missing in a county pack, with file and line. Exit code 3 for an error.",
+        "检查县包：错误、疑点和缺项，注明文件和行号。有错误时退出 3。",
+    ),
+    "h_county_import": (
+        "Take the county's own files into its pack: CSV, GeoJSON or Shapefile. All or nothing. "
+        "Positions that contradict the declared datum, or lie outside the county, are refused with numbers.",
+        "把本县自己的资料导入县包：CSV、GeoJSON 或 Shapefile。要么全部导入，要么不动。"
+        "坐标与所声明的坐标系不符、或落在县界之外的，列出数字并拒绝。",
+    ),
     "h_keys": ("Signing keys.", "签名密钥。"),
     "h_operator": ("People who may use this program.", "值班员账号。"),
     "h_send_actual": (
@@ -201,6 +394,32 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "h_fleet": (
         "Simulated loudspeakers that speak the real protocol, until Ctrl-C.",
         "用真实协议的模拟终端群，Ctrl-C 结束。",
+    ),
+    "h_feeds": (
+        "Simulated sources of warnings on this machine, with faults if wanted, until Ctrl-C. Prints them "
+        "as feeds for a county.yaml.",
+        "在本机模拟各种预警来源，可带故障，Ctrl-C 结束。按 county.yaml 的写法输出各来源。",
+    ),
+    "h_feed_list": (
+        "Every source: how far it is trusted, when it was last heard, whether it is stale or in trouble.",
+        "全部来源：可信程度、最后联系时间、是否停更或故障。",
+    ),
+    "h_feed_test": (
+        "Ask a source once, as configured, and take nothing in: is it reached, whose certificate does it "
+        "show, what does it list, what would each document be. Exit code 1: not reached; 5: not all of it "
+        "can be read.",
+        "按配置访问一次来源，什么也不收：能否连上、证书是谁的、列出了什么、每份文件会被当成什么。"
+        "退出码 1：连不上；5：有的文件读不了。",
+    ),
+    "h_feed_tail": (
+        "Documents as they come, and what became of each, until Ctrl-C.",
+        "来一份显示一份，并说明如何处理，Ctrl-C 结束。",
+    ),
+    "h_feed_replay": (
+        "What would be decided today of documents that came before (--since), or of files, and why. Sends "
+        "nothing and stores nothing. Each document is judged as if it came at its own time.",
+        "以前收到的文件（--since）或指定文件，今天会如何处理、为什么。不播出，也不入库。"
+        "每份文件按它自己的时间来判断。",
     ),
     "h_config_check": (
         "Check the file; every problem with its line and what to do.",
@@ -286,6 +505,20 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "Which national list the codes are from: mca (civil affairs) or nbs (statistics).",
         "代码出自哪一套：mca（民政部）或 nbs（国家统计局）。",
     ),
+    "a_text": ("What to say.", "要说的话。"),
+    "o_voice": ("Offline voice.", "离线声音。"),
+    "o_voice_speed": ("1 is its own pace, less is slower.", "1 为原速，越小越慢。"),
+    "o_signal": ("The attention signal before the words.", "话前的提示音。"),
+    "c_voice": ("voice", "声音"),
+    "c_language": ("language", "语言"),
+    "c_where": ("where", "位置"),
+    "c_approved": ("approved", "批准"),
+    "voice_offline": ("on this machine", "本机"),
+    "voice_online": ("online", "联网"),
+    "tts_said": (
+        "{seconds} s, {lufs} LUFS, {dbtp} dBTP, voice {voice}: {file}",
+        "{seconds} 秒，{lufs} LUFS，{dbtp} dBTP，声音 {voice}：{file}",
+    ),
     "o_out": ("Write the sound there, as MP3.", "把声音存成 MP3 文件。"),
     "o_reason_reject": ("Why; goes into the log.", "理由，记入日志。"),
     "o_reason_cancel": ("Why; goes into the log.", "理由，记入日志。"),
@@ -304,8 +537,47 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "Only what concerns this alert, broadcast or terminal.",
         "只看与此预警、播发或终端有关的。",
     ),
+    "o_format_lint": (
+        "The format, as in the feed's configuration; XML says itself what it is.",
+        "格式，同预警源配置里的；XML 自己会说明。",
+    ),
+    "o_certificate_lint": (
+        "Demand a signature by this certificate, or by one that it issued. May be repeated.",
+        "要求由此证书或它签发的证书签名；可重复。",
+    ),
     "o_county_lint": ("Also say who would hear it in this county pack.", "并说明在此县包里谁会听到。"),
     "o_county": ("County pack: a shipped name or a folder.", "县包：自带的名称或文件夹。"),
+    "o_pack_out": ("The new folder; else the county's name in pinyin.", "新文件夹；默认用县名拼音。"),
+    "o_pack_key": (
+        "The county's internal key, for ever: lowercase letters, digits and '-'. Else its name in pinyin.",
+        "本县的内部代号，定下后不再改：小写字母、数字和“-”。默认用县名拼音。",
+    ),
+    "o_villages": (
+        "Villages: name, township or 12-digit code, position, population.",
+        "村：名称、乡镇或 12 位代码、坐标、人口。",
+    ),
+    "o_terminals_file": (
+        "Terminals: name, village (with its township) or 12-digit code, position.",
+        "终端：名称、所在村（和乡镇）或 12 位代码、坐标。",
+    ),
+    "o_townships": (
+        "Seats of townships: name, position; a new township with its code as mca9 or nbs9.",
+        "乡镇驻地：名称、坐标；新增乡镇须有 mca9 或 nbs9 代码列。",
+    ),
+    "o_boundary": ("The county's outline, a polygon.", "县界（面）。"),
+    "o_datum": (
+        "What the positions in the files are in. Map services of China give gcj02, satellite receivers "
+        "wgs84, surveys cgcs2000.",
+        "文件里坐标的坐标系。国内地图服务为 gcj02，卫星定位设备为 wgs84，测绘成果为 cgcs2000。",
+    ),
+    "o_column": (
+        "Which column of the files it is, where its name does not say so: lat=Y坐标. May be repeated.",
+        "列名看不出含义时指定：lat=Y坐标。可重复。",
+    ),
+    "o_anyway": (
+        "Take what contradicts what is known (datum, outline) all the same; SOURCES.md records it.",
+        "明知与已知情况（坐标系、县界）不符仍然导入；SOURCES.md 留记录。",
+    ),
     "o_terminals": ("How many.", "多少台。"),
     "o_speed": ("Playing time runs so many times faster.", "播放时间加快多少倍。"),
     "o_audio": (
@@ -319,13 +591,58 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     ),
     "o_document": ("Which of the two shipped warnings comes.", "用自带的哪一份预警。"),
     "o_scenario": ("Which terminals are faulty, and how; e.g. demo.", "哪些终端有故障、什么故障；如 demo。"),
+    "a_feed": ("Name of the feed in county.yaml.", "county.yaml 里的来源名称。"),
+    "a_feed_or_all": ("Name of the feed; all of them if left out.", "来源名称；不给则全部。"),
+    "a_replay": (
+        "A warning, a folder of warnings, or a record of warnings (.jsonl, .jsonl.gz).",
+        "一份预警、一个装预警的文件夹，或一份预警记录（.jsonl、.jsonl.gz）。",
+    ),
+    "o_feed_seconds": ("Give up after so many seconds.", "最多等这么多秒。"),
+    "o_last": ("Begin with so many that came before.", "先显示最近这么多份。"),
+    "o_once": ("Show those, and do not wait for more.", "只显示这些，不再等待。"),
+    "o_since": (
+        "What the journal holds since then: 2h, 7d, or a time such as 2026-07-14T08:00.",
+        "从什么时候起的记录：2h、7d，或时间，如 2026-07-14T08:00。",
+    ),
+    "o_feed_as": (
+        "Only this feed's documents; files are read and decided as if this feed had brought them.",
+        "只看这个来源的；文件则当作由这个来源送来。",
+    ),
+    "o_replay_now": (
+        "Judge each as if it came now, instead of at its own time.",
+        "当作现在才收到，而不是按它自己的时间。",
+    ),
+    "o_within": (
+        "Of a record, only division codes that begin so; if left out, those of the county, its prefecture "
+        "and its province.",
+        "记录里只要以此开头的行政区划代码；不给则取本县、所在市州和省发的。",
+    ),
+    "o_story": (
+        "What the sources tell: five-sources, bad-day, a scenario of your own (YAML), or a record of "
+        "warnings (.jsonl or .jsonl.gz).",
+        "来源讲什么：five-sources、bad-day、自己的剧本（YAML），或预警记录（.jsonl、.jsonl.gz）。",
+    ),
+    "o_story_speed": ("How much faster than real time the story runs.", "比实时快多少倍。"),
+    "o_seed": (
+        "Which requests and messages the faults strike; the scenario's own if left out.",
+        "故障落在哪些请求和消息上；不给则用剧本自己的。",
+    ),
     "a_warning_file": ("A warning: CAP 1.2 or the national format.", "预警文件：CAP 1.2 或国突格式。"),
+    "a_lint_file": (
+        "A warning or an index of them: CAP, the national format, Atom, RSS, EDXL-DE.",
+        "预警文件或其列表：CAP、国突、Atom、RSS、EDXL-DE。",
+    ),
     "a_alert": ("Id of the alert, A…", "预警编号 A…"),
     "a_broadcast": ("Id of the broadcast, B…", "播发编号 B…"),
     "a_terminal": ("Id of the loudspeaker.", "终端编号。"),
     "a_terminals": ("Ids of the loudspeakers.", "终端编号。"),
     "a_csv": ("The CSV file, UTF-8.", "CSV 文件，UTF-8。"),
     "a_config": ("The county's configuration, county.yaml.", "本县的配置文件 county.yaml。"),
+    "a_pack": ("Folder of a county pack.", "县包文件夹。"),
+    "a_county": (
+        "Its six digits or its name (朝阳区 needs 北京市朝阳区).",
+        "六位代码或名称（如 北京市朝阳区）。",
+    ),
     "a_operator": ("The person's name, as the log will show it.", "姓名，日志里会显示。"),
     # --- kinds and colours
     "kind_actual": ("ACTUAL", "实警"),
@@ -407,6 +724,16 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "wrong_state": ("{id} is already {state} ({who}).", "{id} 已经是“{state}”（{who}）。"),
     "sound_written": ("Sound written to {file}.", "声音已存入 {file}。"),
     "lint_ok": ("{file} would be taken in.", "{file} 可以收。"),
+    "lint_silent": (
+        "{file} would be taken in and recorded, and would never sound: {why}.",
+        "{file} 可以收，会记录，但绝不会响：{why}。",
+    ),
+    "lint_held": (
+        "{file} would be taken in and held: part of it cannot be read.",
+        "{file} 可以收，但有读不懂的部分，会待人审。",
+    ),
+    "no_format": ("There is no format {format}; there are {known}.", "没有格式 {format}；有：{known}。"),
+    "no_certificate": ("A certificate cannot be read: {why}", "证书读不了：{why}"),
     "lint_refused": ("{file} would be refused:", "{file} 会被拒收："),
     "lint_area": ("In {county} it concerns {villages} villages:", "在{county}涉及 {villages} 个村："),
     "imported": ("{count} terminals registered.", "已登记 {count} 台终端。"),
@@ -414,6 +741,50 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "codes_once": (
         "Shown once; each is valid 24 hours and for its own terminal.",
         "只显示这一次；各码 24 小时有效，只能用于该终端。",
+    ),
+    "county_made": (
+        "{folder}: {county}, {townships} townships, {seats} with the position of their seat, {hazards} "
+        "dangerous codes.",
+        "{folder}：{county}，{townships} 个乡镇级单位，{seats} 个有驻地坐标，{hazards} 个危险代码。",
+    ),
+    "county_clash": (
+        "  {digits} is {mca} in the 民政部 list, {nbs} in the 统计局 list",
+        "  {digits}：民政部代码为{mca}，统计局代码为{nbs}",
+    ),
+    "county_todo": ("What the county must supply: {file}", "本县还须提供的资料：{file}"),
+    "level_error": ("ERROR", "错误"),
+    "level_warning": ("warning", "疑点"),
+    "level_missing": ("missing", "缺项"),
+    "county_checked": (
+        "{pack}: {error} errors, {warning} warnings, {missing} things missing.",
+        "{pack}：{error} 个错误，{warning} 个疑点，{missing} 个缺项。",
+    ),
+    "nothing_to_import": (
+        "Name a file: --villages, --terminals, --townships or --boundary.",
+        "请指定文件：--villages、--terminals、--townships 或 --boundary。",
+    ),
+    "import_anyway": (
+        "Nothing was changed. Correct the file or its --datum; if it is right all the same: --anyway.",
+        "未作任何改动。请更正文件或 --datum；若确实无误，加 --anyway。",
+    ),
+    "import_boundary": ("boundary", "县界"),
+    "import_townships": ("townships", "乡镇"),
+    "import_villages": ("villages", "村"),
+    "import_terminals": ("terminals", "终端"),
+    "import_taken": (
+        "{kind} from {file}: {rows} of this county, {added} new, {updated} known; {without_position} without "
+        "position; {left_out} of other counties left out.",
+        "{kind}，来自 {file}：本县 {rows} 条，新增 {added}，已有 {updated}；{without_position} 条无坐标；"
+        "{left_out} 条属外县，未导入。",
+    ),
+    "import_dry": ("{pack} was not changed (--dry-run).", "{pack} 未作改动（--dry-run）。"),
+    "import_done": (
+        "{pack} is changed. Then: fenghuo county check {pack}",
+        "{pack} 已更新。接着运行：fenghuo county check {pack}",
+    ),
+    "bad_column": (
+        "{text!r} must be ROLE=COLUMN; roles: {roles}",
+        "{text!r} 应为 角色=列名；角色有：{roles}",
     ),
     "config_ok": (
         "{file}: right. {county}, mode {mode}, {townships} townships, {villages} villages, {operators} "
@@ -448,6 +819,85 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{count} 台模拟终端启动，连接 {address}；Ctrl-C 结束。",
     ),
     "fleet_ready": ("{count} are ready.", "{count} 台已就绪。"),
+    "feeds_ready": (
+        "{count} simulated sources are there, at {speed} × real time; the lines above are for a county.yaml "
+        "of a sandbox. Ctrl-C ends them.",
+        "{count} 个模拟来源已就绪，{speed} 倍速；以上各行可放进沙盒的 county.yaml。Ctrl-C 结束。",
+    ),
+    "feed_well": ("well", "正常"),
+    "feed_awaited": ("not heard yet", "尚未联系上"),
+    "feed_stale": ("STALE: {why}", "停更：{why}"),
+    "feed_trouble": ("TROUBLE: {why}", "故障：{why}"),
+    "trust_official": ("official", "官方"),
+    "trust_relay": ("relay", "转载"),
+    "trust_unofficial": ("unofficial", "非官方"),
+    "connected": ("connected", "已连接"),
+    "tls_public": (
+        "{version}, certificate of {subject} by {issuer} (a public authority), valid until {until}",
+        "{version}，证书 {subject}，由 {issuer} 签发（公共机构），有效至 {until}",
+    ),
+    "tls_pinned": (
+        "{version}, certificate of {subject} by {issuer} (under ca_file), valid until {until}",
+        "{version}，证书 {subject}，由 {issuer} 签发（ca_file 认可），有效至 {until}",
+    ),
+    "tls_refused": (
+        "its certificate is not believed: {why}. Where the chain is broken, pin it with ca_file; never "
+        "ignore it",
+        "证书不可信：{why}。证书链不全的，用 ca_file 固定，绝不要忽略",
+    ),
+    "no_contact": ("no answer within {seconds} s", "{seconds} 秒内没有应答"),
+    "inbox_listens": (
+        "the controller listens; a sender posts with the token",
+        "服务在监听；发送方凭令牌投递",
+    ),
+    "feed_listed": ("{count} documents are there", "现有 {count} 份文件"),
+    "doc_taken": ("would be read: {what}; sounds as {sounds}", "能读：{what}；可播类别 {sounds}"),
+    "doc_villages": ("; {villages} villages here", "；涉及本县 {villages} 个村"),
+    "doc_refused": ("would be refused: {why}", "会被拒收：{why}"),
+    "doc_undecided": ("being decided", "正在处理"),
+    "o_held": ("held", "待审"),
+    "o_released": ("released", "已发布"),
+    "o_ignored": ("recorded, nothing sounds", "已存档，不播"),
+    "o_refused": ("refused", "拒收"),
+    "o_quarantined": ("QUARANTINED", "已隔离"),
+    "r_held": ("would be held", "会待审"),
+    "r_released": ("WOULD BE CARRIED OUT AT ONCE", "会立即执行"),
+    "r_ignored": ("would be recorded, nothing sounds", "会存档，不播"),
+    "r_refused": ("would be refused", "会拒收"),
+    "r_quarantined": ("WOULD BE QUARANTINED", "会被隔离"),
+    "replay_then": (" (then: {was})", "（当时：{was}）"),
+    "replay_sum": (
+        "{count} documents: {counts}. {differ} would end otherwise than they did. Nothing was sent.",
+        "共 {count} 份：{counts}。与当时不同的 {differ} 份。什么也没有发出。",
+    ),
+    "replay_pretends": (
+        "No terminal is registered: each village is given one for this.",
+        "没有登记终端：假定每村一台。",
+    ),
+    "replay_too_many": (
+        "{count} documents; at most {limit} at once. Narrow it with --since, --feed or --within.",
+        "{count} 份；一次最多 {limit} 份。用 --since、--feed 或 --within 缩小范围。",
+    ),
+    "file_or_since": ("Give either a FILE or --since.", "请给文件 FILE，或者 --since，二者选一。"),
+    "replay_needs_feed": (
+        "Say with --feed as whose documents the files count: how they are read and what the release table "
+        "says hangs on it.",
+        "请用 --feed 说明文件算作哪个来源的：如何读、放行表如何规定，都取决于它。",
+    ),
+    "bad_since": (
+        "{text}: must be such as 30m, 2h, 7d or 2026-07-14T08:00.",
+        "{text}：应为 30m、2h、7d 或 2026-07-14T08:00 这样的写法。",
+    ),
+    "feed_test_ok": ("It works. Nothing was taken in.", "正常。什么也没有收。"),
+    "feed_test_not": (
+        "Not all is well with {name}. Nothing was taken in.",
+        "{name} 有问题。什么也没有收。",
+    ),
+    "none": ("none", "无"),
+    "no_such_feed": (
+        "The configuration has no feed {name}; it has: {known}",
+        "配置里没有来源 {name}；有：{known}",
+    ),
     # --- what went wrong
     "unreachable": (
         "No controller answers at {address} ({why}). Is it running (systemctl status fenghuo), and is that "
@@ -554,6 +1004,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "c_decided": ("decided", "处理"),
     "c_identifier": ("identifier", "原编号"),
     "c_broadcasts": ("broadcasts", "播发"),
+    "c_damage": ("must be looked at", "须人工看"),
     "c_remarks": ("remark", "提示"),
     "c_inferred": ("inferred", "推定"),
     "c_alert": ("alert", "预警"),
@@ -574,6 +1025,9 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "c_what": ("what", "做了什么"),
     "c_subject": ("subject", "对象"),
     "c_detail": ("detail", "详情"),
+    "c_trust": ("trust", "可信程度"),
+    "c_contact": ("last contact", "最后联系"),
+    "c_document": ("last document", "最后来文"),
     "yes": ("yes", "是"),
     "no": ("no", "否"),
     # --- states

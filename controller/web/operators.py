@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated, Final
@@ -17,8 +18,9 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from alerts import formats
+from alerts import formats, intensity
 from alerts.model import Alert, AlertError, CodeScheme
+from controller import map as plan_map
 from controller.app import App
 from controller.clock import moment, wall_ms
 from controller.compose import ComposeError, compose_alert
@@ -26,9 +28,10 @@ from controller.desk import Cancelled, Refused, Released, decode_alert, decode_p
 from controller.planning import Plan
 from controller.register import RegisterError
 from controller.store import StoreError, Unknown
-from controller.store.records import AlertRow, AlertState, BroadcastState
+from controller.store.records import AlertRow, AlertState, BroadcastState, DocumentRow
 from controller.voicing import VoicingError
 from controller.web import models as m
+from controller.why import why as explain
 from terminals.broadcast import Kind
 from terminals.model import Terminal, is_simulated
 
@@ -36,6 +39,8 @@ from terminals.model import Terminal, is_simulated
 WATCH_PAUSE_S: Final = 0.1
 # An idle event stream says so, so that a dead connection is noticed.
 KEEPALIVE_S: Final = 10.0
+# Between looks at the journal for who follows it.
+TAIL_PAUSE_S: Final = 0.5
 
 
 def operators_api(app: App) -> FastAPI:
@@ -84,9 +89,11 @@ def operators_api(app: App) -> FastAPI:
 
     @api.get("/readyz", tags=["health"])
     async def readyz() -> Response:
-        """200 when a warning could go out now; 503 with the reasons when not."""
+        """200 when a warning could go out now; 503 with the reasons when not. `stale_feeds`: whose warnings
+        may be missed meanwhile; an operator's still go out, so that alone is no 503."""
         problems = app.problems()
-        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+        body = {"ready": not problems, "problems": problems, "stale_feeds": app.stale_feeds()}
+        return JSONResponse(body, 503 if problems else 200)
 
     @api.get("/metrics", response_class=PlainTextResponse, tags=["health"])
     async def metrics() -> Response:
@@ -144,9 +151,11 @@ def operators_api(app: App) -> FastAPI:
             "terminals": len(plan.terminals),
             "silent_villages": [app.village_name(v) for v in plan.silent_villages],
             "text": script.text,
+            "issued": plan.script.issued,
             "expires": plan.expires,
             "repeats": plan.repeats,
             "volume": plan.volume,
+            "ways": Counter(way for _, way in plan.ways),
             "why": list(plan.why),
             "problems": list(plan.problems),
         }
@@ -154,7 +163,8 @@ def operators_api(app: App) -> FastAPI:
     @api.post("/v1/alerts/preview", tags=["alerts"])
     async def preview(body: m.Send, who: Operator) -> m.Preview:
         """Who would hear it and what would be said, with the audio. Sends nothing, stores nothing."""
-        plan = app.desk.plan(read(body), Kind(body.kind))
+        alert = read(body)
+        plan = app.desk.plan(alert, Kind(body.kind), meant=body.meant)
         clip, problem = None, ""
         if body.sound and not plan.problems:
             try:
@@ -171,13 +181,63 @@ def operators_api(app: App) -> FastAPI:
                 "dbtp": clip.dbtp if clip else None,
                 "voice": clip.voice if clip else None,
                 "voice_problem": problem,
+                **reach(plan),
+                **(await map_of(alert, plan, body.map) if body.map else {}),
             }
         )
+
+    def reach(plan: Plan) -> dict[str, object]:
+        targeted = set(plan.terminals)
+        ways = dict(plan.ways)
+        languages: dict[str, list[str]] = {}
+        counts: Counter[str] = Counter()
+        for terminal in app.register.fleet:
+            if terminal.id in targeted:
+                counts[terminal.village] += 1
+                languages.setdefault(terminal.village, []).extend(terminal.languages)
+        villages = [app.county.village(key) for key in plan.villages]
+        known = [v.population for v in villages if v.population is not None]
+        return {
+            "reach": [
+                m.ReachOut(
+                    key=v.key,
+                    name=v.name,
+                    township=app.county.township(v.township_key).name,
+                    way=ways.get(v.key, ""),
+                    population=v.population,
+                    terminals=counts[v.key],
+                    languages=list(dict.fromkeys(languages.get(v.key, ()))),
+                )
+                for v in villages
+            ],
+            "population": sum(known) if known else None,
+            "population_unknown": len(villages) - len(known),
+        }
+
+    async def map_of(alert: Alert, plan: Plan, form: str) -> dict[str, object]:
+        area = app.desk.area(alert, moment(wall_ms()))
+        fleet = app.register.fleet
+
+        def drawn() -> tuple[bytes | None, str]:
+            drawing = plan_map.draw(
+                plan.headline, area, app.county, fleet, set(plan.terminals), set(plan.villages)
+            )
+            if drawing is None:
+                return None, "no place of the county has a position in its county pack"
+            if form == "svg":
+                return plan_map.svg(drawing), ""
+            font = plan_map.cjk_font()
+            note = "" if font else "no Chinese font on the controller's machine: drawn without names"
+            return plan_map.png(drawing, font), note
+
+        # Half a second of work for a PNG: not on the road that warnings take.
+        data, note = await asyncio.to_thread(drawn)
+        return {"map": base64.b64encode(data).decode() if data else None, "map_note": note}
 
     @api.post("/v1/alerts", tags=["alerts"])
     async def send(body: m.Send, who: Operator) -> m.Done:
         """Send a warning, an exercise or a test. The operator's act is the release."""
-        match await app.desk.send(read(body), Kind(body.kind), who):
+        match await app.desk.send(read(body), Kind(body.kind), who, meant=body.meant):
             case Released(alert=alert, broadcast=broadcast):
                 return m.Done(outcome="released", alert=alert, broadcast=broadcast)
             case Refused(reasons=reasons):
@@ -229,6 +289,44 @@ def operators_api(app: App) -> FastAPI:
                 "remarks": list(message.remarks),
                 "inferred": list(message.inferred),
             }
+        )
+
+    @api.get("/v1/alerts/{alert}/why/{terminal}", tags=["alerts"])
+    async def why(alert: str, terminal: str, who: Operator) -> m.WhyOut:
+        """Why this terminal is in this warning or not: held, released or closed, then and now."""
+        row = await app.store.alert(alert)
+        known = app.register.terminals.get(terminal)
+        if known is None:
+            raise Unknown(f"no terminal {terminal}; see: fenghuo terminal list")
+        try:
+            village = app.county.village(known.village)
+        except KeyError:
+            raise Unknown(
+                f"{terminal} is in village {known.village}, which the county pack has no more"
+            ) from None
+        options = app.config.earthquake
+        found = explain(
+            decode_alert(row),
+            decode_plan(row) if row.plan is not None else None,
+            known,
+            county=app.county,
+            fleet=app.register.fleet,
+            now=moment(wall_ms()),
+            quake=intensity.Policy(options.threshold, options.magnitude_floor, options.zone),
+        )
+        return m.WhyOut(
+            alert=row.id,
+            state=row.state,
+            terminal=terminal,
+            name=known.name,
+            village=village.name,
+            township=app.county.township(village.township_key).name,
+            inside=found.inside,
+            then=found.then.value,
+            basis=found.basis,
+            lat=found.position[0] if found.position else None,
+            lon=found.position[1] if found.position else None,
+            because=[m.BecauseOut(kind=b.kind, values=dict(b.values)) for b in found.because],
         )
 
     @api.post("/v1/alerts/{alert}/approve", tags=["alerts"])
@@ -352,6 +450,60 @@ def operators_api(app: App) -> FastAPI:
 
         return StreamingResponse(_until(app.stopping, events()), media_type="text/event-stream")
 
+    # --- feeds ---------------------------------------------------------------------------------
+
+    @api.get("/v1/feeds", tags=["feeds"])
+    async def feeds(who: Operator) -> list[m.FeedOut]:
+        """Where warnings come from, and whether each source is still there."""
+        return [m.FeedOut(**asdict(f)) for f in app.feed_states()]
+
+    def check_feed(feed: str | None) -> None:
+        names = [f.name for f in app.feed_states()]
+        if feed is not None and feed not in names:
+            raise Unknown(f"no feed {feed}; there are: {', '.join(names) or 'none'}")
+
+    @api.get("/v1/documents", tags=["feeds"])
+    async def documents(
+        who: Operator, feed: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    ) -> list[m.DocumentOut]:
+        """What came last, oldest first, and what became of it."""
+        check_feed(feed)
+        return [_document(*row) for row in await app.store.journalled(feed=feed, latest=True, limit=limit)]
+
+    @api.get("/v1/documents/tail", tags=["feeds"], response_class=StreamingResponse)
+    async def tail(
+        who: Operator, feed: str | None = None, last: Annotated[int, Query(ge=0, le=1000)] = 10
+    ) -> StreamingResponse:
+        """Server-sent events: `document` for each of the last and for each that comes, again once it is
+        decided; `alive` when nothing comes."""
+        check_feed(feed)
+
+        async def events() -> AsyncIterator[str]:
+            newest = await app.store.journalled(latest=True, limit=1)
+            seen = newest[-1][0].id if newest else 0
+            rows = await app.store.journalled(feed=feed, latest=True, limit=last)
+            undecided: set[int] = set()
+            told = time.monotonic()
+            while True:
+                for row, body, headline in rows:
+                    seen = max(seen, row.id)
+                    if row.outcome is None and row.id in undecided:
+                        continue
+                    (undecided.add if row.outcome is None else undecided.discard)(row.id)
+                    told = time.monotonic()
+                    yield _event("document", _document(row, body, headline).model_dump(mode="json"))
+                if time.monotonic() - told > KEEPALIVE_S:
+                    told = time.monotonic()
+                    yield _event("alive", None)
+                await asyncio.sleep(TAIL_PAUSE_S)
+                rows = await app.store.journalled(feed=feed, after=seen, limit=1000)
+                if undecided:
+                    before = min(undecided) - 1
+                    open_ = await app.store.journalled(feed=feed, after=before, limit=1000)
+                    rows = [r for r in open_ if r[0].id in undecided] + rows
+
+        return StreamingResponse(_until(app.stopping, events()), media_type="text/event-stream")
+
     # --- clips, terminals, the log -------------------------------------------------------------
 
     @api.get("/v1/clips/{sha256}", tags=["alerts"], response_class=Response)
@@ -437,6 +589,21 @@ async def _until(stopping: asyncio.Event, events: AsyncIterator[str]) -> AsyncIt
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def _document(row: DocumentRow, body: bytes, headline: str) -> m.DocumentOut:
+    return m.DocumentOut(
+        id=row.id,
+        feed=row.feed,
+        name=row.name,
+        received=moment(row.received),
+        sha256=row.sha256,
+        size=len(body),
+        outcome=row.outcome,
+        reason=row.reason,
+        alert=row.alert,
+        headline=headline,
+    )
 
 
 def _event(name: str, data: object) -> str:

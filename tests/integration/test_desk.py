@@ -197,9 +197,18 @@ async def test_a_document_that_kills_the_process_is_read_twice_and_then_set_asid
 
 async def test_a_document_journalled_before_a_crash_is_taken_after_the_restart(county: County) -> None:
     await county.store.journal("bureau", "a.xml", cap(), "0" * 64, wall_ms())
-    await county.intake.recover({})
+    await county.intake.recover({"bureau": formats.Reading(CodeScheme.MCA)})
     [row] = await county.store.broadcasts()
     assert await county.ended(row.broadcast.id) == county.in_township("大川镇")
+
+
+async def test_a_document_whose_feed_is_configured_no_more_is_held_and_not_lost(county: County) -> None:
+    await county.store.journal("bureau", "a.xml", cap(), "0" * 64, wall_ms())
+    await county.intake.recover({})
+    [row] = await county.store.documents(1)
+    assert row.outcome is Outcome.HELD
+    assert "configured no more" in row.reason
+    assert not county.heard_anything
 
 
 async def test_what_a_feed_would_not_read_is_recorded_as_refused(county: County) -> None:
@@ -382,6 +391,23 @@ async def test_a_place_that_is_not_ours_is_refused_before_anything_is_planned(
     with pytest.raises(ComposeError, match=area):
         compose_alert(
             words(areas=[area]), Kind.ACTUAL, county.register.county, county.config.issuer, moment(wall_ms())
+        )
+
+
+async def test_the_time_that_was_confirmed_is_the_time_that_is_said(county: County) -> None:
+    now = moment(wall_ms())
+    issued = now - timedelta(minutes=9)
+    alert = compose_alert(
+        words(issued=issued.isoformat()), Kind.TEST, county.register.county, county.config.issuer, now
+    )
+    assert county.desk.plan(alert, Kind.TEST).script.issued == issued
+    with pytest.raises(ComposeError, match="11 minutes ago"):
+        compose_alert(
+            words(issued=(now - timedelta(minutes=11)).isoformat()),
+            Kind.TEST,
+            county.register.county,
+            county.config.issuer,
+            now,
         )
 
 

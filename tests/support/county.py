@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from alerts.feed import Document, Outcome
+from alerts.formats import Reading
 from alerts.model import CodeScheme
 from config.counties import load_county
 from config.load import load
@@ -100,7 +101,7 @@ class County:
         async def done(outcome: Outcome, reason: str) -> None: ...
 
         document = Document(feed, "a.xml", body, datetime.now(UTC), done, refused)
-        return await self.intake.accept(document, CodeScheme.MCA)
+        return await self.intake.accept(document, Reading(CodeScheme.MCA))
 
     async def ended(self, broadcast: str) -> set[str]:
         """Waits until every outcome of it is known; the ids that heard it."""

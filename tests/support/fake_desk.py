@@ -42,18 +42,65 @@ def plan(kind: str = "test", *problems: str) -> dict[str, Any]:
         terminals=27,
         silent_villages=["大川镇石门村"],
         text="现在播报暴雨预警。",
+        issued=AT,
         spoken=None if problems else "现在播报暴雨预警",
         voice_problem="",
         expires=AT,
         repeats=3,
         volume=100,
+        ways={"code": 20, "polygon, township seat": 8},
         why=["sent by an operator"],
+        reach=[
+            m.ReachOut(
+                key="w02v01",
+                name="大川村",
+                township="大川镇",
+                way="code",
+                population=812,
+                terminals=2,
+                languages=["zh", "bo"],
+            ),
+            m.ReachOut(
+                key="w02v07",
+                name="石门村",
+                township="大川镇",
+                way="polygon, township seat",
+                population=None,
+                terminals=0,
+                languages=[],
+            ),
+        ],
+        population=812,
+        population_unknown=1,
         problems=list(problems),
         clip=None if problems else "c" * 64,
         seconds=None if problems else 12.5,
         lufs=None,
         dbtp=None,
         voice=None if problems else "zm_yunjian",
+    ).model_dump(mode="json")
+
+
+def why() -> dict[str, Any]:
+    return m.WhyOut(
+        alert="A1",
+        state="closed",
+        terminal="t-1",
+        name="沙川村",
+        village="沙川村",
+        township="大川镇",
+        inside=False,
+        then="in",
+        basis="own position",
+        lat=33.7,
+        lon=104.3,
+        because=[
+            m.BecauseOut(kind="outside", values={"shape": "circle 1", "area": "area '河谷'", "km": 1.2}),
+            m.BecauseOut(
+                kind="other_code",
+                values={"code": "623023101 (mca)", "label": "曲告纳镇", "township": "大川镇"},
+            ),
+        ],
     ).model_dump(mode="json")
 
 
@@ -160,9 +207,52 @@ def terminal(name: str = "t-1") -> dict[str, Any]:
     ).model_dump(mode="json")
 
 
+def feed(name: str = "bureau", **values: Any) -> dict[str, Any]:
+    return m.FeedOut(
+        **{
+            "name": name,
+            "kind": "folder",
+            "trust": "official",
+            "official": True,
+            "authenticated": "folder-0700",
+            "last_good": AT,
+            "last_document": AT,
+            "stale": "",
+            "problem": "",
+            **values,
+        }
+    ).model_dump(mode="json")
+
+
+def document(number: int = 1, **values: Any) -> dict[str, Any]:
+    return m.DocumentOut(
+        **{
+            "id": number,
+            "feed": "bureau",
+            "name": f"{number}.xml",
+            "received": AT,
+            "sha256": "d" * 64,
+            "size": 1_200,
+            "outcome": "held",
+            "reason": "the table says hold",
+            "alert": "A1",
+            "headline": "暴雨橙色预警",
+            **values,
+        }
+    ).model_dump(mode="json")
+
+
 def status() -> dict[str, Any]:
     feed = m.FeedOut(
-        name="bureau", kind="folder", official=True, authenticated="folder-0700", last_good=AT, problem=""
+        name="bureau",
+        kind="folder",
+        trust="official",
+        official=True,
+        authenticated="folder-0700",
+        last_good=AT,
+        last_document=AT,
+        stale="",
+        problem="",
     )
     return m.Status(
         version="0.1.0",

@@ -339,6 +339,14 @@ def test_the_question_shows_places_counts_and_text_before_it_asks(desk, somebody
     assert {"en": "REAL", "zh": "真实"}[language] not in said
 
 
+def test_what_was_confirmed_is_what_is_said_its_minute_included(desk, somebody):
+    somebody("TEST")
+    assert run(["test", "send", *COMPOSED]) == Code.DONE
+    shown = desk.answers["POST", "/v1/alerts/preview"][1]
+    sent = next(body for method, path, _, body in desk.asked if (method, path) == ("POST", "/v1/alerts"))
+    assert sent["compose"]["issued"] == shown["issued"]
+
+
 def test_what_was_typed_before_the_question_does_not_answer_it(desk, monkeypatch):
     """A pseudo-terminal, because only a terminal keeps what was typed too early."""
     ours, its = pty.openpty()

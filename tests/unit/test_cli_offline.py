@@ -8,10 +8,14 @@ import logging
 import os
 import signal
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from controller.cli import doctor, service, words
 from controller.cli.outcome import Code, Failure
@@ -73,6 +77,61 @@ def test_lint_refuses_with_exit_6_and_a_reason(tmp_path, capsys, body):
     assert len(said.err.splitlines()) >= 2
     assert run(["alert", "lint", str(file), "--json"]) == Code.REFUSED
     assert json.loads(capsys.readouterr().err)["error"] == "refused"
+
+
+def test_lint_says_that_a_test_never_sounds_and_that_damage_holds(tmp_path, capsys):
+    file = tmp_path / "a.xml"
+    file.write_text(
+        CAP.read_text(encoding="utf-8").replace("<status>Actual", "<status>Test"), encoding="utf-8"
+    )
+    assert run(["alert", "lint", str(file)]) == Code.DONE
+    assert "would never sound: status is Test" in capsys.readouterr().err
+    text = CAP.read_text(encoding="utf-8").replace("</areaDesc>", "</areaDesc><circle>here</circle>")
+    file.write_text(text, encoding="utf-8")
+    assert run(["alert", "lint", str(file)]) == Code.DONE
+    said = capsys.readouterr()
+    assert "must be looked at: alert/info[0]/area[0]/circle[0]: " in said.out
+    assert "would be taken in and held" in said.err
+    assert run(["alert", "lint", str(file), "--json"]) == Code.DONE
+    told = json.loads(capsys.readouterr().out)
+    assert (told["sounds"], len(told["damage"])) == (True, 1)
+
+
+def test_lint_of_an_index_shows_every_entry_and_refuses_with_the_bad_one(tmp_path, capsys):
+    alert = CAP.read_text(encoding="utf-8").split("?>", 1)[1]
+    file = tmp_path / "index.xml"
+    file.write_text(f"<feed><entry><id>one</id>{alert}</entry></feed>", encoding="utf-8")
+    assert run(["alert", "lint", str(file)]) == Code.DONE
+    assert "=== one" in capsys.readouterr().out
+    assert run(["alert", "lint", str(file), "--json"]) == Code.DONE
+    assert json.loads(capsys.readouterr().out)["entries"][0]["name"] == "one"
+    file.write_text(f"<feed><entry>{alert}</entry><entry><link>/x</link></entry></feed>", encoding="utf-8")
+    assert run(["alert", "lint", str(file)]) == Code.REFUSED
+    assert "/x: is a link" in capsys.readouterr().err
+
+
+def test_lint_demands_a_signature_where_a_certificate_is_given(tmp_path, capsys):
+    pem = tmp_path / "c.pem"
+    pem.write_text("no certificate")
+    assert run(["alert", "lint", str(CAP), "--certificate", str(pem)]) == Code.USAGE
+    assert "cannot be read" in capsys.readouterr().err
+    pem.write_bytes(_certificate())
+    assert run(["alert", "lint", str(CAP), "--certificate", str(pem)]) == Code.REFUSED
+    assert "alert/Signature: is missing" in capsys.readouterr().err
+
+
+def _certificate():
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "县气象局")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    now = datetime.now(UTC)
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_lint_of_a_format_that_is_none_says_which_there_are(capsys):
+    assert run(["alert", "lint", str(CAP), "--format", "nmcc"]) == Code.USAGE
+    assert "there are" in capsys.readouterr().err
 
 
 def test_lint_with_an_unknown_county_is_a_configuration_error(capsys):

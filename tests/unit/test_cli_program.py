@@ -202,6 +202,7 @@ def test_whatever_sounds_or_silences_can_be_asked_first():
     careful = {
         n.removeprefix("fenghuo ") for n, c in found.items() if any("--dry-run" in p.opts for p in c.params)
     }
+    careful.remove("county import")  # which writes files and sounds nothing
     assert careful == {
         "alert send", "exercise send", "test send", "alert approve", "alert cancel", "broadcast stop",
     }  # fmt: skip

@@ -1,0 +1,67 @@
+"""``fenghuo tts``: what a text sounds like, without a controller."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from controller.cli.program import run
+
+
+def test_read_prints_one_line_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tts", "read", "阵风8-9级，\n请拨打12379。"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "阵风八到九级， 请拨打幺二三七九。\n"
+    assert err == ""
+
+
+def test_read_gives_both_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tts", "read", "水位2.5m", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"text": "水位2.5m", "spoken": "水位二点五米"}
+
+
+def test_voices_say_which_the_county_approved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tts", "voices", "--json"]) == 0
+    rows = {row["voice"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {"zm_yunjian", "zf_xiaobei", "edge:zh-CN-YunyangNeural", "edge:kk-KZ-AigulNeural"} <= set(rows)
+    assert not any(row["approved"] for row in rows.values())
+    county = (Path(__file__).parents[2] / "deploy" / "county.example.yaml").read_text(encoding="utf-8")
+    approved = {"approved_by": "扎西", "approved_on": "2026-07-01"}
+    document = {"name": "zh-CN-YunxiNeural", **approved}
+    lines = [line for line in county.splitlines() if line.startswith("voice:")]
+    assert lines, "the example says something of the voice"
+    config = tmp_path / "county.yaml"
+    config.write_text(
+        county.replace("voice:\n", f"voice:\n  online: {json.dumps(document, ensure_ascii=False)}\n")
+    )
+    assert run(["tts", "voices", "--json", "-c", str(config)]) == 0
+    rows = {row["voice"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["edge:zh-CN-YunxiNeural"]["approved"] == "扎西 2026-07-01"
+    assert rows["edge:zh-CN-YunyangNeural"]["approved"] == ""
+
+
+@pytest.mark.slow
+def test_say_writes_a_clip_that_passed_the_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.mp3"
+    assert run(["tts", "say", "请马上转移。", "--out", str(file), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["file"] == str(file)
+    assert about["spoken"] == ["请马上转移。"]
+    assert about["dbtp"] <= -1.0
+    assert file.read_bytes()[:2] in (b"\xff\xf3", b"\xff\xfb", b"ID")
+
+
+def test_say_into_a_folder_that_is_not_there_is_an_error_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["tts", "say", "请马上转移。", "--out", str(tmp_path / "no" / "a.mp3")]) == 1
+    assert str(tmp_path / "no" / "a.mp3") in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_nothing_to_say_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tts", "say", "。", "--out", str(tmp_path / "a.mp3")]) == 1
+    assert "voice" in capsys.readouterr().err
+    assert not (tmp_path / "a.mp3").exists()
