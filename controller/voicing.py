@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from alerts import hazards
+from alerts.model import Colour
 from config.counties import Reading
 from config.schema import Voice
 from controller.metrics import Metrics
@@ -19,9 +21,10 @@ from controller.store import Unknown
 from terminals.broadcast import Part, Variant
 from tts import floor, templates
 from tts.library import ClipRecord, Library, cache_key
-from tts.renderer import Renderer
+from tts.renderer import Rendered, Renderer
 from tts.script import Script, ScriptError, ScriptRequest, compose
 from tts.voice import Kind, Stage, VoiceError, signal_for
+from tts.voices.edge import EdgeVoice
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 # because its lead of 10 to 13 s was heard before it, or the generic clip when even that took too long.
 WHOLE_DEADLINE_S: Final = 240.0
 LEAD_DEADLINE_S: Final = 20.0
+# Design §6: the online voice is taken where it has passed its checks within this.
+ONLINE_BUDGET_S: Final = 2.0
 # Hazards whose fixed sentences are spoken into memory at the start: nine in ten of a county's warnings
 # (`feeds.md` §2.2), and those that kill.
 PREPARED: Final = ("rainstorm", "flash_flood", "debris_flow", "thunderstorm_gale")
@@ -67,6 +72,11 @@ class Voicing:
         self._templates = templates.load("zh")
         self._library = Library(state_dir / "clips")
         self._renderer = Renderer(state_dir / "voice", readings=self._readings)
+        self._online = (
+            EdgeVoice(voice.online.name, decode=self._renderer.decode, budget_s=ONLINE_BUDGET_S)
+            if voice.online
+            else None
+        )
         self._metrics = metrics
         self._generic: set[str] = set()
         for kind in _KINDS:
@@ -88,7 +98,7 @@ class Voicing:
             log.info("voice %s is ready", self.name)
         except VoiceError as error:
             self._metrics.voice_failures.inc()
-            log.error("%s; until it comes back the generic clip is sent", error)
+            self._alarm(f"{error}; until it comes back the generic clip is sent")
         self.loaded.set()
         await asyncio.Event().wait()
 
@@ -104,9 +114,10 @@ class Voicing:
 
     async def known(self, request: ScriptRequest) -> bool:
         """Whether the whole clip of these words is in the library: then no lead is needed."""
-        return (
-            await asyncio.to_thread(self._library.get, self._key(self.script(request), request)) is not None
-        )
+        for key in self._keys(self.script(request), request):
+            if await asyncio.to_thread(self._library.get, key) is not None:
+                return True
+        return False
 
     async def clip(
         self, request: ScriptRequest, part: Part = Part.WHOLE, *, preview: bool = True
@@ -115,22 +126,13 @@ class Voicing:
         script = self.script(request)
         if part is Part.LEAD:
             script = script.brief()
-        key = self._key(script, request)
-        known = await asyncio.to_thread(self._library.get, key)
-        if known is not None:
-            return known
+        for key in self._keys(script, request):
+            known = await asyncio.to_thread(self._library.get, key)
+            if known is not None:
+                return known
         began = time.monotonic()
         try:
-            made = await self._renderer.render(
-                script,
-                kind=request.kind,
-                colour=request.colour,
-                stage=request.stage,
-                voice=self.name,
-                speed=self._speed,
-                deadline_s=LEAD_DEADLINE_S if part is Part.LEAD else WHOLE_DEADLINE_S,
-                urgency=_urgency(request, part, preview=preview),
-            )
+            made = await self._spoken(script, request, part, _urgency(request, part, preview=preview))
         except VoiceError as error:
             raise VoicingError(str(error)) from error
         self._metrics.voice_seconds.set(time.monotonic() - began)
@@ -147,8 +149,47 @@ class Voicing:
             synthetic=True,
             text="".join(made.spoken),
         )
-        await asyncio.to_thread(self._library.add, key, made.mp3, record)
+        await asyncio.to_thread(self._library.add, self._key(script, request, made.voice), made.mp3, record)
         return record
+
+    async def _spoken(self, script: Script, request: ScriptRequest, part: Part, urgency: int) -> Rendered:
+        """By the offline voice; or by the online one, where the county uses it, nobody is in a hurry, and it
+        was whole in time. The offline voice begins at once either way. Raises VoiceError."""
+        needless = asyncio.Event()
+        offline = self._renderer.render(
+            script,
+            kind=request.kind,
+            colour=request.colour,
+            stage=request.stage,
+            voice=self.name,
+            speed=self._speed,
+            deadline_s=LEAD_DEADLINE_S if part is Part.LEAD else WHOLE_DEADLINE_S,
+            urgency=urgency,
+            needless=needless,
+        )
+        if self._online is None or not _may_wait(request):
+            return await offline
+        speaking = asyncio.create_task(offline, name="voice.offline")
+        try:
+            words = await self._renderer.read(script.sentences, urgency=urgency)
+            speech = await self._online.speak(words, speed=self._speed)
+            made = await self._renderer.shape(
+                speech,
+                sentences=words,
+                signal=signal_for(request.kind, request.colour, request.stage),
+                voice=self._online.name,
+                speed=self._speed,
+                urgency=urgency,
+            )
+        except VoiceError as error:
+            self._metrics.voice_failures.inc()
+            log.warning("%s; the offline voice speaks instead", error)
+            return await speaking
+        else:
+            return made
+        finally:
+            needless.set()
+            await asyncio.gather(speaking, return_exceptions=True)
 
     async def voice(self, request: ScriptRequest, part: Part) -> tuple[Variant, ...]:
         """What terminals will be offered; never fails, because silence is not an answer."""
@@ -160,10 +201,15 @@ class Voicing:
             _, record = floor.generic(request.kind, request.stage)
         return (Variant(record.language, record.codec, record.sha256, record.size, record.seconds),)
 
-    def _key(self, script: Script, request: ScriptRequest) -> str:
+    def _keys(self, script: Script, request: ScriptRequest) -> tuple[str, ...]:
+        """Of the clips that say this, the voice that would be taken first first."""
+        online = (self._online.name,) if self._online is not None and _may_wait(request) else ()
+        return tuple(self._key(script, request, voice) for voice in (*online, self.name))
+
+    def _key(self, script: Script, request: ScriptRequest, voice: str) -> str:
         return cache_key(
             script.sentences,
-            voice=self.name,
+            voice=voice,
             speed=self._speed,
             signal=signal_for(request.kind, request.colour, request.stage),
             template=script.template,
@@ -189,6 +235,11 @@ class Voicing:
         """The bytes of a clip. Raises Unknown."""
         path = self.path(sha256)
         return await asyncio.to_thread(path.read_bytes)
+
+
+def _may_wait(request: ScriptRequest) -> bool:
+    """Red and the fast lane never wait for the internet."""
+    return request.colour is not Colour.RED and hazards.by_key(request.hazard).lane is hazards.Lane.NORMAL
 
 
 def _urgency(request: ScriptRequest, part: Part, *, preview: bool) -> int:

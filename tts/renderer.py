@@ -110,23 +110,35 @@ class Renderer:
         signal: Signal | None = None,
         deadline_s: float = 60.0,
         urgency: int = 0,
+        needless: asyncio.Event | None = None,
     ) -> Rendered:
         """Speak `script` as one loudspeaker clip, waiting in the queue included, within `deadline_s`.
 
         The signal follows kind, colour and stage unless given. A smaller `urgency` goes first, and is let in
-        between any two sentences of what is being rendered. Raises VoiceError.
+        between any two sentences of what is being rendered. Once `needless` is set, it ends as closed before
+        the next sentence. Raises VoiceError.
         """
         ends = asyncio.get_running_loop().time() + deadline_s
         for sentence in script.sentences:  # into the process's memory; then the whole costs only its shaping
             one = {**self._speech([sentence], voice, speed), "op": "speak"}
-            await self._ask(one, b"", ends - asyncio.get_running_loop().time(), urgency)
+            await self._ask(one, b"", ends - asyncio.get_running_loop().time(), urgency, needless)
         head = {
             **self._speech(script.sentences, voice, speed),
             "op": "render",
             "signal": (signal or signal_for(kind, colour, stage)).value,
         }
-        told, mp3 = await self._ask(head, b"", ends - asyncio.get_running_loop().time(), urgency)
+        told, mp3 = await self._ask(head, b"", ends - asyncio.get_running_loop().time(), urgency, needless)
         return _rendered(told, mp3)
+
+    async def read(self, sentences: Sequence[str], *, urgency: int = 0) -> tuple[str, ...]:
+        """`sentences` with every number written out, for another voice to speak. Raises VoiceError."""
+        told, _ = await self._ask({"op": "read", "sentences": list(sentences)}, b"", 30.0, urgency)
+        return tuple(told["spoken"])
+
+    async def decode(self, mp3: bytes) -> Speech:
+        """Another voice's MP3 (24 kHz, mono) as samples. Raises VoiceError."""
+        told, pcm = await self._ask({"op": "decode"}, mp3, 30.0)
+        return Speech(pcm=pcm, sample_rate=told["rate"], seconds=told["seconds"])
 
     async def shape(
         self,
@@ -137,11 +149,12 @@ class Renderer:
         voice: str,
         speed: float = DEFAULT_SPEED,
         deadline_s: float = 30.0,
+        urgency: int = 0,
     ) -> Rendered:
         """The same loudspeaker clip from another voice's speech (24 kHz) of `sentences`, refused if it is
         silent or too short for them. Raises VoiceError."""
         head = {**self._speech(sentences, voice, speed), "op": "shape", "rate": speech.sample_rate}
-        told, mp3 = await self._ask({**head, "signal": signal.value}, speech.pcm, deadline_s)
+        told, mp3 = await self._ask({**head, "signal": signal.value}, speech.pcm, deadline_s, urgency)
         return _rendered({"voice": voice, "model_sha256": "", "spoken": list(sentences), **told}, mp3)
 
     async def speak(
@@ -180,7 +193,12 @@ class Renderer:
         return {"sentences": list(sentences), "voice": voice, "speed": speed, "readings": said}
 
     async def _ask(
-        self, head: dict[str, Any], payload: bytes, deadline_s: float, urgency: int = 0
+        self,
+        head: dict[str, Any],
+        payload: bytes,
+        deadline_s: float,
+        urgency: int = 0,
+        needless: asyncio.Event | None = None,
     ) -> tuple[dict[str, Any], bytes]:
         if self._waiting > self._queue:
             raise VoiceError(VoiceFailure.BUSY, f"{self._queue} requests are waiting already")
@@ -188,6 +206,8 @@ class Renderer:
         began = False
         try:
             async with asyncio.timeout(deadline_s), self._turn.of(urgency):
+                if needless is not None and needless.is_set():
+                    raise VoiceError(VoiceFailure.CLOSED, "it is not needed any more")
                 began = True
                 return await self._exchange(head, payload)
         except TimeoutError as error:

@@ -121,6 +121,8 @@ class ScriptRequest:
     description: str = ""
     instruction: str = ""
     language: str = "zh"
+    short: bool = False
+    """The attention word and one sentence only: for who has heard the rest (`alerts.fatigue`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,9 @@ def _warning(request: ScriptRequest, templates: Templates) -> tuple[list[str], l
     body += told
     closing = [frame.closing] if frame.closing else []
     headline = [*([frame.opening] if frame.opening else []), frame.attention, lead, action]
+    if request.short:
+        said = [*headline[:-1], *closing]
+        return said, said, omitted
     said = list(headline)
     for sentence in [*body, *more]:
         if _key(sentence) not in {_key(s) for s in said}:

@@ -7,6 +7,8 @@ talking. Requests (`op`):
 - ``warm`` → loads everything; answers ``model_sha256``.
 - ``speak`` {sentences, voice, speed, readings} → float32 samples, ``rate``, ``seconds``, ``spoken``.
 - ``prepare`` {as speak} → speaks and remembers the sentences, returns no sound.
+- ``read`` {sentences} → ``spoken``, the words with every number written out, for another voice.
+- ``decode`` {payload: MP3 of 24 kHz} → float32 samples, ``rate``, ``seconds``.
 - ``shape`` {sentences, speed, signal, rate; payload: float32 samples} → as render, for another voice's
   speech of those sentences.
 - ``render`` {sentences, voice, speed, readings, signal} → MP3, ``seconds``, ``lufs``, ``dbtp``, ``stages``…
@@ -89,6 +91,21 @@ def decode(data: bytes) -> tuple[Sound, int]:
     return sound, int(rate)
 
 
+def _decoded(data: bytes) -> tuple[Sound, int]:
+    """Raises VoiceError for what is no sound of one channel at our rate."""
+    from soundfile import LibsndfileError
+
+    from tts.audio import RATE
+
+    try:
+        sound, rate = decode(data)
+    except LibsndfileError as error:
+        raise VoiceError(VoiceFailure.TRUNCATED, f"what came is no sound: {error}") from error
+    if sound.ndim != 1 or rate != RATE:
+        raise VoiceError(VoiceFailure.TEXT, f"{sound.ndim} channels at {rate} Hz; one at {RATE} is needed")
+    return sound, rate
+
+
 class Worker:
     """Answers requests. The model is loaded by the first that needs it."""
 
@@ -110,6 +127,14 @@ class Worker:
                 from tts.audio import RATE
 
                 told = {"rate": RATE, "seconds": len(sound) / RATE, "spoken": spoken, "stages": stages}
+                return told, sound.astype("<f4").tobytes()
+            case "read":
+                from tts.reading import read
+
+                return {"spoken": [read(sentence) for sentence in head["sentences"]]}, b""
+            case "decode":
+                sound, rate = _decoded(payload)
+                told = {"rate": rate, "seconds": len(sound) / rate}
                 return told, sound.astype("<f4").tobytes()
             case "shape":
                 import numpy as np
