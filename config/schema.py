@@ -560,6 +560,9 @@ class ListFeed(_Feed):
         _check_transport(self.url, self.authenticated, self.ca_file, "https")
         if (self.key_file is None) != (self.key_header is None and "{key}" not in self.url):
             raise ValueError("key_file belongs together with {key} in the url, or with key_header")
+        if self.format == "nmc" and "{page}" not in self.url:
+            # What moves to its second page would look as if it were over.
+            raise ValueError("an nmc list comes in pages: write pageNo={page} in the url")
         return self
 
 

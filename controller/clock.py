@@ -7,6 +7,9 @@ plays expired ones, because windows are made and judged on this clock alone; the
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -69,12 +72,28 @@ class WireClock:
         )
 
 
+_AS_OF: ContextVar[int | None] = ContextVar("as_of", default=None)
+
+
+@contextmanager
+def as_of(ms: int) -> Iterator[None]:
+    """For what runs in this context it is `ms` (Unix): what came before is judged at its own time
+    (`controller.rehearsal`)."""
+    token = _AS_OF.set(ms)
+    try:
+        yield
+    finally:
+        _AS_OF.reset(token)
+
+
 def wall_ms() -> int:
-    return time.time_ns() // 1_000_000
+    at = _AS_OF.get()
+    return time.time_ns() // 1_000_000 if at is None else at
 
 
 def mono_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
+    at = _AS_OF.get()
+    return time.monotonic_ns() // 1_000_000 if at is None else at
 
 
 def moment(ms: int) -> datetime:

@@ -460,6 +460,11 @@ class Desk:
             return Refused((f"{alert} was decided by somebody else",))
         return None
 
+    async def lapse(self, row: AlertRow) -> bool:
+        """Ends a hold whose warning is over: nobody decided, nobody heard it. Whether it was still held."""
+        reason = f"expired at {moment(row.expires).isoformat()} while it waited for an operator"
+        return await self._decide(row, AlertState.CLOSED, reason, (), "controller", "alert.expired")
+
     async def cancel(self, alert: str, operator: str, reason: str) -> Cancelled | Refused:
         """Stops it, drops what is queued, airs the all-clear only where it had sounded. Raises Unknown."""
         row = await self._store.alert(alert)

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from controller.clock import wall_ms
+from alerts.model import MsgType
+from controller.clock import mono_ms, wall_ms
 from controller.desk import Desk
 from controller.metrics import Metrics
 from controller.store import Store, StoreError
@@ -27,9 +28,10 @@ HOOKS_AT_ONCE: Final = 20
 async def ring(
     store: Store, desk: Desk, metrics: Metrics, hook: Sequence[str] | None, alarm: Callable[[str], None]
 ) -> None:
-    """Until cancelled. `hook`: program and arguments, ``{alert}`` replaced by the id; no shell. Each alert
-    has its own: one that hangs delays no other's."""
-    rung: dict[str, int] = {}
+    """Until cancelled; what expires while it is held is closed, with an alarm. `hook`: program and arguments,
+    ``{alert}`` replaced by the id; no shell. Each alert has its own: one that hangs delays no other's. A wall
+    clock that is set back silences nothing."""
+    rung: dict[str, int] = {}  # when each rang last, by the clock that never jumps
     calling: set[str] = set()
     gate = asyncio.Semaphore(HOOKS_AT_ONCE)
 
@@ -44,21 +46,27 @@ async def ring(
 
     async with asyncio.TaskGroup() as hooks:
         while True:
-            now = wall_ms()
+            now, wall = mono_ms(), wall_ms()
             try:
                 held = await store.alerts(state=AlertState.HELD)
             except StoreError as error:
                 alarm(str(error))
                 await asyncio.sleep(STORE_PAUSE_S)
                 continue
+            # A held Cancel has no end of its own: what it would end may still be sounding.
+            over = [h for h in held if h.expires <= wall and h.msg_type != MsgType.CANCEL]
+            for alert in over:
+                if await desk.lapse(alert):
+                    alarm(f"{alert.id} expired while it waited for an operator; nobody heard it")
+            held = [h for h in held if h not in over]
             metrics.held.set(len(held))
-            metrics.held_longest.set(max(((now - h.created) / 1000 for h in held), default=0))
+            metrics.held_longest.set(max(((wall - h.created) / 1000 for h in held), default=0))
             rung = {h.id: rung[h.id] for h in held if h.id in rung}
             for alert in held:
-                if now - rung.get(alert.id, 0) < EVERY_MS:
+                if alert.id in rung and now - rung[alert.id] < EVERY_MS:
                     continue
                 rung[alert.id] = now
-                minutes = (now - alert.created) // 60_000
+                minutes = (wall - alert.created) // 60_000
                 log.warning(
                     "%s waits for an operator, %d min: %s (%s)",
                     alert.id,
@@ -70,7 +78,9 @@ async def ring(
                     calling.add(alert.id)
                     hooks.create_task(call(hook, alert.id), name=f"hook.{alert.id}")
             due = min((rung[h.id] + EVERY_MS for h in held), default=now + EVERY_MS)
-            await desk.wait_changed(max(0.05, (due - wall_ms()) / 1000))
+            ends = (h.expires - wall for h in held if h.msg_type != MsgType.CANCEL)
+            due = min(due, now + min(ends, default=EVERY_MS))
+            await desk.wait_changed(max(0.05, (due - mono_ms()) / 1000))
 
 
 async def _run(command: Sequence[str]) -> str:

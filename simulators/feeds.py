@@ -275,7 +275,9 @@ class _Web(_Teller):
             ) from error
         stack.push_async_callback(self._close, server)
         self.base = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
-        self.tally.address = self.base + _LISTS.get(self.told.kind, "")
+        # NMC's list comes in pages; here all of it is on each.
+        paged = "?pageNo={page}&pageSize=300" if self.told.kind is Source.NMC else ""
+        self.tally.address = self.base + _LISTS.get(self.told.kind, "") + paged
 
     async def _close(self, server: asyncio.Server) -> None:
         server.close()

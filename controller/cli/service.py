@@ -44,7 +44,8 @@ def serve(file: Path, *, sandbox: bool) -> Code:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for chatty in ("alembic", "uvicorn"):
+    # httpx2 logs whole addresses, in which some sources want their key.
+    for chatty in ("alembic", "uvicorn", "httpx2", "httpcore2", "websockets"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     config = load_config(file)
     return asyncio.run(_serve(config, sandbox))

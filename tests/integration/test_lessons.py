@@ -1,7 +1,8 @@
 """What other systems failed at and no other test of ours holds: `docs/lessons.md` says which is which.
 
 Above all, every alarm of the controller is made to sound (lessons §9 #2 and #15: a peer's alarm could never
-sound, another's circuit breaker could never be reached); `tests/unit/test_lessons.py` counts them.
+sound, and another's circuit breaker could never be reached). The list of them is in
+`tests/unit/test_lessons_in_the_tree.py`.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ from controller.clock import wall_ms
 from controller.keys import KeysError, create
 from controller.metrics import Metrics
 from controller.store import Store, StoreError
-from controller.store.records import AlertState, FactRow
+from controller.store.records import AlertState, Entry, FactRow
 from controller.store.records import Outcome as Became
 from controller.voicing import Voicing
 from controller.web.operators import operators_api
 from support.county import BEIJING, LIMIT_S, County, a_county, cap
 from terminals.broadcast import Kind, Part
 from terminals.delivery import State
+from terminals.model import Terminal
 from tts import floor
 from tts.renderer import Renderer
 from tts.script import ScriptRequest
@@ -330,6 +332,27 @@ async def test_a_signed_time_that_cannot_be_kept_is_an_alarm(
         await until(lambda: any("the disk is full" in text for text in app.alarms))
 
 
+async def test_what_the_parts_alarm_about_reaches_the_status_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = hashlib.sha256(TOKEN.encode()).hexdigest()
+
+    def bug(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    async with open_app(load(config_file(tmp_path, token=token)), sandbox=True) as app:
+        monkeypatch.setattr("alerts.formats.parse", bug)
+        document = Document("bureau", "a.xml", cap(), datetime.now(BEIJING), _nothing_more)
+        await app.intake.accept(document, MCA)
+        async with client_of(app, TOKEN) as client:
+            [alarm] = (await client.get("/v1/status")).json()["alarms"]
+            assert "fenghuo_alarms_total 1.0" in (await client.get("/metrics")).text
+        assert "document 1 of bureau could not be read" in alarm
+
+
+async def _nothing_more(outcome: Outcome, reason: str) -> None: ...
+
+
 async def test_a_start_behind_the_last_signed_time_is_an_alarm_of_the_running_program(tmp_path: Path) -> None:
     file = config_file(tmp_path)
     async with open_app(load(file), sandbox=True) as app:
@@ -491,3 +514,49 @@ async def test_fifty_two_messages_of_one_danger_are_said_in_full_once_and_end_by
     assert again.broadcast is not None
     row = await county.store.broadcast(again.broadcast)
     assert row.broadcast.repeats == max(repeats), "what is worse is heard in full, whatever was spent"
+
+
+# --- with the internet gone ------------------------------------------------------------------------------
+
+_calls: list[tuple[str, str]] | None = None
+
+
+def _listen_in(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook cannot be taken out again; while `_calls` is None it does nothing."""
+    if _calls is None or event not in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        return
+    target = arguments[0] if event == "socket.getaddrinfo" else arguments[-1]
+    host = target[0] if isinstance(target, tuple) else target
+    _calls.append((event, str(host)))
+
+
+sys.addaudithook(_listen_in)
+
+
+async def test_from_the_file_to_the_broker_nobody_outside_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CodeRED was out for two weeks, with 10,000 communities behind it (lessons §10 #8). The county's own
+    machine does it all."""
+    dead = (sys.executable, "-c", "raise SystemExit('no model')")
+    monkeypatch.setattr("controller.voicing.Renderer", partial(Renderer, command=dead))
+    (tmp_path / "inbox").mkdir(mode=0o700)
+    more = "release: [{feed: files, hazard: rainstorm, colour: [red], action: auto}]\n" + VOICE
+    file = config_file(tmp_path, mode="actual", more=more)
+    proved = "official: true, authenticated: folder-0700, codes: mca"
+    folder = f"  - {{name: files, kind: folder, path: ./inbox, {proved}}}"
+    text = file.read_text(encoding="utf-8").replace("feeds:\n", f"feeds:\n{folder}\n")
+    file.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys.modules[__name__], "_calls", [])
+    async with started(file) as app:
+        village = next(iter(app.find_villages("大川镇")))
+        await app.register.add([Terminal("sim-1", "大川喇叭", village)], "王主任")
+        await app.store.set_codes(
+            [("sim-1", "x")], wall_ms() + DAY_MS, Entry("王主任", "test", ""), wall_ms()
+        )
+        await app.store.enrol("sim-1", "x", Entry("王主任", "test", ""), wall_ms())
+        await app.register.load()
+        (tmp_path / "inbox" / "a.xml").write_bytes(cap(colour="红色"))
+        await until(lambda: any(run.row.sending for run in app.dispatcher.runs.values()))
+    assert _calls, "the broker is on this machine, and somebody has spoken to it"
+    assert {host for _, host in _calls} <= {"127.0.0.1", "::1", "localhost"}

@@ -650,7 +650,7 @@ async def test_an_empty_list_ends_nothing_and_a_row_that_is_gone_ends_what_it_sa
             for _ in range(looks):
                 await looking.look()
             assert len(looking.documents) == count
-        assert sources.tallies["it"].faults == {"empty": 3}
+        assert sources.tallies["it"].faults == {"empty": 6}  # three looks at two pages
     names = [document.name for document in looking.documents]
     assert names[2] == f"{names[0]} (no longer listed)"
     assert names[3] == f"{names[1]} (no longer listed)"
@@ -770,11 +770,11 @@ def test_each_source_is_shown_as_a_feed_that_a_configuration_takes(tmp_path):
         Source.FAN: "ws://127.0.0.1:1/all",
     }
     for kind in set(Source) - {Source.INBOX}:
-        line = as_feed(Tally(kind.value, kind, addresses.get(kind, "http://127.0.0.1:1/x")))
+        line = as_feed(Tally(kind.value, kind, addresses.get(kind, "http://127.0.0.1:1/{page}")))
         feed = TypeAdapter(schema.Feed).validate_python(yaml.safe_load(line))
         assert feed.name == kind.value
         assert not feed.official
-    assert as_feed(Tally("post", Source.INBOX, "http://127.0.0.1:1/x")) == ""
+    assert as_feed(Tally("post", Source.INBOX, "http://127.0.0.1:1/{page}")) == ""
 
 
 async def test_the_program_says_where_its_sources_are_and_at_the_end_what_they_did(tmp_path):

@@ -582,8 +582,8 @@ def with_feed(line: str) -> str:
     [
         (f'kind: list, format: nmc, url: "{NMC}", only: ["62"]', Trust.RELAY, "5m", "nmc"),
         ('kind: list, format: qweather, url: "https://q.example/{key}", key_file: key', None, "5m", None),
-        ('kind: list, format: nmc, url: "https://n.example", key_file: k, key_header: X', None, "5m", None),
-        ('kind: list, format: nmc, url: "https://n.example", every: 10m', Trust.RELAY, "50m", None),
+        ('kind: list, format: nmc, url: "https://n.example/{page}", key_file: k, key_header: X', None, "5m", None),
+        ('kind: list, format: nmc, url: "https://n.example/{page}", every: 10m', Trust.RELAY, "50m", None),
         ('kind: socket, format: wolfx, url: "wss://w.example/all", watchdog: 90s', None, "3m", "wolfx"),
         ('kind: wis2, topics: ["cache/a/#"], hosts: [c.example], brokers: [{url: "mqtts://b.example"}]',
          Trust.RELAY, "10m", ""),
@@ -622,6 +622,7 @@ def test_every_kind_of_feed_can_be_configured(
         ('kind: list, format: nmc, url: "https://n.example", authenticated: loopback', "is another machine"),
         ('kind: list, format: nmc, url: "https://n.example", authenticated: folder-0700', "must be none or"),
         ('kind: list, format: nmc, url: "https://n.example/{key}"', "key_file belongs together"),
+        ('kind: list, format: nmc, url: "https://n.example"', r"write pageNo=\{page\} in the url"),
         ('kind: list, format: nmc, url: "https://n.example", key_file: key', "key_file belongs together"),
         ('kind: socket, format: wolfx, url: "https://w.example/"', "must be ws://HOST"),
         ('kind: socket, format: wolfx, url: "ws://w.example/", authenticated: tls-pinned', "needs wss://"),
