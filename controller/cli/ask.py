@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from controller.cli import say
 from controller.cli.outcome import Code, Failure
-from controller.cli.words import w, way_words
+from controller.cli.words import told, w
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -86,17 +86,17 @@ def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
     colour = w(f"colour_{plan['colour']}") if plan["colour"] else w("colour_none")
     rows = {
         w("f_headline"): plan["headline"],
-        w("f_hazard"): f"{plan['hazard']} · {colour}",
+        w("f_hazard"): f"{told(plan['hazard'])} · {colour}",
         w("f_places"): "、".join(plan["places"]),
         w("f_reach"): w("reach", villages=plan["villages"], terminals=plan["terminals"]),
-        w("f_ways"): " · ".join(f"{way_words(way)} {count}" for way, count in plan.get("ways", {}).items()),
+        w("f_ways"): " · ".join(f"{told(way)} {count}" for way, count in plan.get("ways", {}).items()),
         w("f_silent"): "、".join(plan["silent_villages"]),
         w("f_text"): plan["text"],
         w("f_spoken"): plan.get("spoken") if plan.get("spoken") != plan["text"] else None,
         w("f_play"): w("play", repeats=plan["repeats"], volume=plan["volume"]),
         w("f_expires"): say.clock(plan["expires"]),
-        w("f_why"): "\n".join(_some(plan["why"])),
-        w("f_problems"): "\n".join(plan["problems"]),
+        w("f_why"): "\n".join(map(told, _some(plan["why"]))),
+        w("f_problems"): "\n".join(map(told, plan["problems"])),
     }
     if plan.get("voice_problem"):
         rows[w("f_audio")] = w("no_audio", why=plan["voice_problem"])

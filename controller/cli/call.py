@@ -21,7 +21,10 @@ Json = Annotated[bool, Option("--json", help=w("o_json"))]
 Yes = Annotated[bool, Option("--yes", help=w("o_yes"))]
 DryRun = Annotated[bool, Option("--dry-run", help=w("o_dry_run"))]
 Wait = Annotated[bool, Option("--wait", help=w("o_wait"))]
-ConfigFile = Annotated[Path, Option("--config", "-c", metavar="FILE", help=w("o_config"))]
+ConfigFile = Annotated[
+    Path,
+    Option("--config", "-c", metavar="FILE", envvar="FENGHUO_CONFIG", show_envvar=False, help=w("o_config")),
+]
 
 Url = Annotated[str | None, Option("--url", metavar="URL", help=w("o_url"))]
 FindConfig = Annotated[Path | None, Option("--config", "-c", metavar="FILE", help=w("o_find_config"))]

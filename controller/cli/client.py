@@ -21,8 +21,8 @@ DEFAULT: Final = "unix:./state/api.sock"
 TOKEN_FILE: Final = "~/.config/fenghuo/token"  # noqa: S105 - a path
 _CONNECT_S: Final = 3.0
 _ANSWER_S: Final = 30.0
-# A preview or a cancel may wait for a voice (a minute of speech takes 15 s) or for terminals.
-SLOW_S: Final = 120.0
+# A preview may wait for a voice: as long as `controller.voicing.WHOLE_DEADLINE_S`, and a little.
+SLOW_S: Final = 260.0
 # The controller says something at least every 10 s (`controller.web.operators.KEEPALIVE_S`).
 _SILENCE_S: Final = 35.0
 

@@ -14,7 +14,7 @@ from controller.cli import say, words
 from controller.cli.call import DryRun, Json
 from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
-from controller.cli.words import w
+from controller.cli.words import told, w
 
 county = App(w("h_county"))
 
@@ -72,7 +72,8 @@ def check(pack: Annotated[str, Argument(metavar="DIR", help=w("a_pack"))], json:
     from config.counties.check import Level, examine
 
     try:
-        findings = examine(pack)
+        # A folder here goes before a pack of that name in the program.
+        findings = examine(Path(pack) if Path(pack).is_dir() else pack)
     except PackError as error:
         raise Failure(Code.CONFIG, *str(error).splitlines()) from None
     errors = sum(finding.level is Level.ERROR for finding in findings)
@@ -80,7 +81,7 @@ def check(pack: Annotated[str, Argument(metavar="DIR", help=w("a_pack"))], json:
         say.data_json({"ok": not errors, "findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            say.data(f"{w(f'level_{finding.level}')} {finding}")
+            say.data(f"{w(f'level_{finding.level}')} {told(str(finding))}")
     counts = {level.value: sum(finding.level is level for finding in findings) for level in Level}
     say.talk(w("county_checked", pack=pack, **counts))
     return Code.CONFIG if errors else Code.DONE
@@ -144,7 +145,7 @@ def take(
             )
         )
         for text in (*([str(one.check)] if one.check else []), *one.notes, *one.doubts):
-            say.data(f"  {text}")
+            say.data(f"  {told(text)}")
     say.talk(w("import_dry" if dry_run else "import_done", pack=pack))
     return Code.DONE
 

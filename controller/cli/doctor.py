@@ -17,7 +17,7 @@ from controller.cli import say
 from controller.cli.client import Address, Client, find_address
 from controller.cli.outcome import Code, Failure
 from controller.cli.setup import load_config
-from controller.cli.words import w
+from controller.cli.words import told, w
 
 if TYPE_CHECKING:
     from config.schema import Config
@@ -80,7 +80,7 @@ def _config(file: Path | None) -> tuple[Config | None, list[Finding]]:
         config = load_config(file)
     except Failure as failure:
         mend = f"fenghuo config check {file}"
-        return None, [Finding("config", "wrong", line, mend) for line in failure.lines]
+        return None, [Finding("config", "wrong", told(line), mend) for line in failure.lines]
     return config, [Finding("config", "right", f"{file} ({config.mode})")]
 
 
@@ -124,7 +124,7 @@ def _voice() -> Iterator[Finding]:
         for name in kokoro.voices():
             kokoro.load_style(name)
     except VoiceError as error:
-        yield Finding("voice", "wrong", error.detail, mend)
+        yield Finding("voice", "wrong", told(error.detail), mend)
     else:
         names = ", ".join(kokoro.voices())
         yield Finding("voice", "right", w("dt_voice", digest=digest[:12], names=names))
@@ -202,7 +202,7 @@ def _keys(config: Config | None) -> Iterator[Finding]:
     try:
         load(config.keys_dir, roles)
     except (KeysError, OSError) as error:
-        yield Finding("keys", "wrong", str(error), w("dt_keys_mend"))
+        yield Finding("keys", "wrong", told(str(error)), w("dt_keys_mend"))
     else:
         yield Finding("keys", "right", str(config.keys_dir))
 
@@ -220,6 +220,6 @@ def _controller(url: str | None, config_file: Path | None) -> Iterator[Finding]:
         yield Finding("controller", state, " ".join(failure.lines), "systemctl start fenghuo")
         return
     for problem in problems:
-        yield Finding("controller", "wrong", f"{address}: {problem}", "journalctl -u fenghuo")
+        yield Finding("controller", "wrong", f"{address}: {told(problem)}", "journalctl -u fenghuo")
     if not problems:
         yield Finding("controller", "right", w("dt_ready", address=address))

@@ -13,7 +13,7 @@ from controller.cli.call import Call, ConfigFile, Json, asks_the_controller
 from controller.cli.client import Lost
 from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
-from controller.cli.words import w
+from controller.cli.words import told, w
 
 _TRIES: Final = 60
 _AGAIN_S: Final = 1.0
@@ -112,7 +112,7 @@ def _show(row: dict[str, Any], *, as_json: bool) -> None:
         return
     became = w(f"o_{row['outcome']}") if row["outcome"] else w("doc_undecided")
     about = " ".join(part for part in (row["alert"] or "", row["headline"]) if part)
-    reason = f": {row['reason']}" if row["reason"] else ""
+    reason = f": {told(row['reason'])}" if row["reason"] else ""
     line = f"{say.clock(row['received'])}  {row['feed']}  {row['name']}  {became}{reason}"
     say.data(line + (f"  ({about})" if about else ""))
 

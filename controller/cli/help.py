@@ -39,6 +39,7 @@ _ZH: Final = (
 
 def translated(text: str) -> str:
     """Words of typer's own in the operator's language."""
+    text = text.replace(": Value error, ", ": ")
     if words.lang() == "zh":
         for pattern, chinese in _ZH:
             text = re.sub(pattern, chinese, text)
@@ -99,7 +100,29 @@ class Command(TyperCommand):
         return (self.help or "").splitlines()[0]
 
 
+def _at_once(param: Any) -> Callable[[Any, Any], Any]:
+    """Typer coerces also an option that is absent or one of its choices already, and imports pydantic for it:
+    0.2 s of every group's help."""
+    process = param.process_value
+
+    def processed(context: Any, value: Any) -> Any:
+        if value is None:
+            return param.callback and param.callback(context, param, None)
+        if param.callback is None and value in (param.type_descriptor.choices or ()):
+            return value
+        return process(context, value)
+
+    return processed
+
+
 class Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        params = super().get_params(ctx)
+        for param in params:
+            if "process_value" not in vars(param):
+                param.process_value = _at_once(param)  # type: ignore[assignment, method-assign]
+        return params
+
     context_class = Context
 
     def get_short_help_str(self, limit: int = 45) -> str:

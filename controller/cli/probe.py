@@ -21,11 +21,11 @@ from alerts.lint import lint
 from alerts.regions import County
 from config import schema
 from config.counties import PackError, load_county
-from controller.adapters import open_feed, read_as
+from controller.adapters import open_feed, pinned, read_as
 from controller.cli import say
 from controller.cli.outcome import Code, Failure
 from controller.cli.setup import load_config
-from controller.cli.words import w
+from controller.cli.words import told, w
 
 QUIET_S: Final = 3.0
 """Of a source that pushes: what it has to say on connecting has come after so much silence."""
@@ -188,9 +188,11 @@ async def _connection(address: str, ca_file: Path | None) -> dict[str, str]:
     port = parts.port or {"https": 443, "wss": 443, "mqtts": 8883, "mqtt": 1883}.get(parts.scheme, 80)
     about = {"address": f"{parts.scheme}://{parts.hostname}:{port}", "tls": "", "problem": ""}
     try:
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None) if secure else None
+        context = (pinned(ca_file) or ssl.create_default_context()) if secure else None
         async with asyncio.timeout(_CONNECT_S):
             _, writer = await asyncio.open_connection(parts.hostname, port, ssl=context)
+    except FeedError as error:
+        return {**about, "problem": str(error)}
     except ssl.SSLCertVerificationError as error:
         return {**about, "problem": w("tls_refused", why=error.verify_message or str(error))}
     except TimeoutError:
@@ -238,7 +240,7 @@ def _show(settings: schema.Feed, result: _Found, code: Code, as_json: bool) -> N
         return
     say.data(f"{settings.name} ({settings.kind}, {w(f'trust_{settings.trust.value}')})")
     for connection in result.connections:
-        state = connection["problem"] or w("connected")
+        state = told(connection["problem"]) or w("connected")
         say.data(
             f"  {connection['address']}: {state}" + (f", {connection['tls']}" if connection["tls"] else "")
         )

@@ -15,7 +15,7 @@ from controller.cli import say, words
 from controller.cli.call import Call, ConfigFile, FindConfig, Json, Url, asks_the_controller
 from controller.cli.help import App, Group, translated
 from controller.cli.outcome import Code, Failure, ReaderGone
-from controller.cli.words import w
+from controller.cli.words import told, w
 
 NAME: Final = "fenghuo"
 
@@ -95,9 +95,10 @@ def _misused(error: typer.TyperException) -> Failure:
 def _complain(failure: Failure, as_json: bool) -> None:
     if not as_json:
         for line in failure.lines:
-            say.talk(line)
+            say.talk(told(line))
         return
-    error = {"error": failure.code.name.lower(), "exit": int(failure.code), "messages": failure.lines}
+    messages = [told(line) for line in failure.lines]
+    error = {"error": failure.code.name.lower(), "exit": int(failure.code), "messages": messages}
     say.talk(js.dumps({**error, **failure.data}, ensure_ascii=False))
 
 
@@ -133,7 +134,7 @@ def serve(
 def status(call: Call) -> Code:
     found = call.client.get("/v1/status")
     feeds = [
-        f"{f['name']} ({f['kind']}) {say.clock(f['last_good'])} {f['problem']}".rstrip()
+        f"{f['name']} ({f['kind']}) {say.clock(f['last_good'])} {told(f['problem'])}".rstrip()
         for f in found["feeds"]
     ]
     mode = w("mode_sandbox" if found["sandbox"] else f"mode_{found['mode']}")
@@ -151,11 +152,17 @@ def status(call: Call) -> Code:
             w("st_held"): found["held"],
             w("st_sending"): found["sending"],
             w("st_feeds"): feeds,
-            w("st_alarms"): found["alarms"],
+            w("st_alarms"): [*map(_alarm, found["alarms"])],
             w("st_version"): found["version"],
         },
     )
     return Code.DONE
+
+
+def _alarm(line: str) -> str:
+    """An alarm of the API, ``TIME what``."""
+    at, _, what = line.partition(" ")
+    return f"{say.clock(at)} {told(what)}"
 
 
 @app.verb("why", w("h_why"))
@@ -179,7 +186,8 @@ def audit(
 ) -> Code:
     rows: list[dict[str, Any]] = call.client.get("/v1/audit", subject=subject, limit=limit)
     if not call.json:
-        rows = [{**row, "at": say.clock(row["at"])} for row in rows]
+        worded = ({key: told(row[key]) for key in ("subject", "detail")} for row in rows)
+        rows = [{**row, **said, "at": say.clock(row["at"])} for row, said in zip(rows, worded, strict=True)]
     columns = {
         w("c_time"): "at",
         w("c_who"): "who",

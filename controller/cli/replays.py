@@ -29,7 +29,7 @@ from controller.cli import say
 from controller.cli.options import read_warning
 from controller.cli.outcome import Code, Failure
 from controller.cli.setup import load_config
-from controller.cli.words import w
+from controller.cli.words import told, w
 from controller.rehearsal import Piece, Summary, Verdict, rehearsal, village_terminals
 from controller.store import Store, StoreError
 from simulators import dialects, story
@@ -210,7 +210,7 @@ def _show(verdict: Verdict, *, as_json: bool) -> None:
     if piece.was and piece.was != verdict.outcome.value:
         then = w("replay_then", was=w(f"o_{piece.was}"))
     line = f"{say.clock(piece.at.isoformat())}  {piece.feed}  {piece.name}  {became}{then}"
-    say.data(f"{line}: {verdict.reason}{about}")
+    say.data(f"{line}: {told(verdict.reason)}{about}")
 
 
 def _sum_up(summary: Summary, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from typer import Argument, Option
 
@@ -31,7 +31,7 @@ from controller.cli.options import (
     read_warning,
 )
 from controller.cli.outcome import Code, Failure
-from controller.cli.words import w, way_words
+from controller.cli.words import told, w
 
 if TYPE_CHECKING:
     from alerts.lint import LintReport
@@ -110,9 +110,7 @@ def _preview(kind: str) -> Callable[..., Code]:
             body["map"] = _form(chart)
         plan = _plan(call, body)
         drawing = plan.pop("map", None)
-        code = _show_plan(call, plan, kind)
-        if not call.json:
-            _show_reach(plan)
+        # The files first: whoever reads what is shown may stop reading (`| head`).
         if chart is not None:
             _save_map(chart, drawing, plan["map_note"])
         if out is not None and plan["clip"] is not None:
@@ -122,6 +120,9 @@ def _preview(kind: str) -> Callable[..., Code]:
             except OSError as error:
                 raise Failure(Code.FAILED, w("cannot_write", file=out, why=error.strerror)) from None
             say.talk(w("sound_written", file=out))
+        code = _show_plan(call, plan, kind)
+        if not call.json:
+            _show_reach(plan)
         return code
 
     return preview
@@ -143,7 +144,7 @@ def _save_map(chart: Path, drawing: str | None, note: str) -> None:
         raise Failure(Code.FAILED, w("cannot_write", file=chart, why=error.strerror)) from None
     say.talk(w("map_written", file=chart))
     if note:
-        say.talk(note)
+        say.talk(told(note))
 
 
 def _show_reach(plan: dict[str, Any]) -> None:
@@ -151,7 +152,7 @@ def _show_reach(plan: dict[str, Any]) -> None:
     rows = [
         {
             **row,
-            "way": way_words(row["way"]),
+            "way": told(row["way"]),
             "population": "—" if row["population"] is None else row["population"],
             "terminals": row["terminals"] or w("none_there"),
             "languages": " ".join(row["languages"]),
@@ -375,7 +376,7 @@ def _show_detail(call: Call, detail: dict[str, Any]) -> Code:
             w("c_id"): detail["id"],
             w("c_kind"): w(f"kind_{detail['kind']}"),
             w("c_state"): w(f"a_{detail['state']}") + _waiting(detail),
-            w("c_why"): detail["reason"],
+            w("c_why"): told(detail["reason"]),
             w("c_decided"): f"{say.clock(detail['decided'])} {detail['decided_by'] or ''}".strip()
             if detail["decided"]
             else "",
@@ -384,12 +385,12 @@ def _show_detail(call: Call, detail: dict[str, Any]) -> Code:
             w("f_headline"): "" if planned else detail["headline"],
             w("f_hazard"): ""
             if planned
-            else detail["hazard"] + (f" · {w(f'colour_{colour}')}" if colour else ""),
+            else told(detail["hazard"]) + (f" · {w(f'colour_{colour}')}" if colour else ""),
             w("c_time"): say.clock(detail["created"]),
             w("f_expires"): "" if planned else say.clock(detail["expires"]),
             w("c_broadcasts"): detail["broadcasts"],
-            w("c_remarks"): detail["remarks"],
-            w("c_inferred"): detail["inferred"],
+            w("c_remarks"): [*map(told, detail["remarks"])],
+            w("c_inferred"): [*map(told, detail["inferred"])],
         },
     )
     if detail["plan"] and not call.json:
@@ -473,6 +474,8 @@ def lint(
         say.data_json(shown[0] if len(shown) == 1 and not reports[0].name else {"ok": True, "entries": shown})
         return Code.DONE
     refusals = []
+    if not reports:
+        say.talk(w("feed_listed", count=0))
     for report in reports:
         if report.name and not json:
             say.data(f"=== {report.name}")
@@ -483,6 +486,13 @@ def lint(
     if refusals:
         raise Failure(Code.REFUSED, w("lint_refused", file=file), *refusals)
     return Code.DONE
+
+
+# Fields of a lint report that hold what the sender wrote.
+_OWN_WORDS: Final = (
+    *("identifier", "sender", "references", "note", "event", "headline", "description", "instruction"),
+    "parameters",
+)
 
 
 def _lint_data(report: LintReport) -> dict[str, Any]:
@@ -505,17 +515,17 @@ def _lint_data(report: LintReport) -> dict[str, Any]:
 
 def _show_lint(file: Path, report: LintReport, county: County | None) -> None:
     for name, value in report.fields:
-        say.data(f"{name}: {value}")
+        say.data(f"{told(name)}: {value if name.endswith(_OWN_WORDS) else told(value)}")
     for label, texts in (
         ("c_damage", report.damage),
         ("c_remarks", report.remarks),
         ("c_inferred", report.inferred),
     ):
         for text in texts:
-            say.data(f"{w(label)}: {text}")
+            say.data(f"{w(label)}: {told(text)}")
     if county is not None and report.cut is not None:
         say.data(w("lint_area", villages=len(report.cut.village_keys), county=county.name))
         for line in (*report.cut.lines, *report.cut.problems):
-            say.data(f"  {line}")
+            say.data(f"  {told(line)}")
     what = "lint_silent" if report.silent else "lint_held" if report.damage else "lint_ok"
     say.talk(w(what, file=file, why=report.silent))

@@ -8,7 +8,7 @@ from typing import Any
 from controller.cli import say
 from controller.cli.call import Call
 from controller.cli.outcome import Code
-from controller.cli.words import area_words, w, way_words
+from controller.cli.words import told, w
 
 
 def explain(call: Call, terminal: str, alert: str) -> Code:
@@ -23,7 +23,7 @@ def explain(call: Call, terminal: str, alert: str) -> Code:
     stands = ""
     if found["basis"]:
         place = "" if found["lat"] is None else f" ({found['lat']:.5f}, {found['lon']:.5f})"
-        stands = way_words(found["basis"]) + place
+        stands = told(found["basis"]) + place
     call.fields(
         found,
         {
@@ -46,9 +46,9 @@ def because(one: Mapping[str, Any]) -> str:
         values["km"] = w("metres", m=f"{km * 1000:.0f}") if km < 1 else w("kilometres", km=f"{km:.1f}")
     if "shape" in values:
         kind, _, number = str(values["shape"]).rpartition(" ")
-        values["shape"] = f"{way_words(kind)} {number}"
+        values["shape"] = f"{told(kind)} {number}"
     if "area" in values:
-        values["area"] = area_words(str(values["area"]))
+        values["area"] = told(str(values["area"]))
     if "intensity" in values:
         values["intensity"] = f"{float(values['intensity']):.1f}"
     return w(f"because_{one['kind']}", **values)

@@ -38,8 +38,27 @@ def lang() -> str:
 
 
 def w(key: str, lang: str | None = None, /, **values: object) -> str:
-    """The words of `key`, filled in. Raises KeyError for a key that is not in the table."""
-    return TABLE[key][LANGUAGES.index(lang or _current)].format(**values)
+    """The words of `key`, filled in: what of it the controller worded, by `told`. Raises KeyError for a key
+    that is not in the table."""
+    language = lang or _current
+    if language == "zh":
+        values = {name: _phrase(value) for name, value in values.items()}
+    return TABLE[key][LANGUAGES.index(language)].format(**values)
+
+
+def _phrase(value: object) -> object:
+    """A single word is a name: a feed may be called ``red``."""
+    text = str(value) if isinstance(value, str | Exception) else ""
+    return told(text, "zh") if " " in text.strip() else value
+
+
+def told(text: str, lang: str | None = None) -> str:
+    """What the controller said, in the operator's language."""
+    if (lang or _current) == "en":
+        return text
+    from controller.cli import reasons
+
+    return reasons.chinese(text)
 
 
 def reason_words(row: Mapping[str, Any], lang: str) -> str:
@@ -47,88 +66,42 @@ def reason_words(row: Mapping[str, Any], lang: str) -> str:
     for it, by which docs/operations.md says what to do, stands behind."""
     text: str = row["words"]
     reason: str = row["reason"]
-    if reason in _REASONS:
-        found = re.search(r"\((.*)\)$", text)
-        detail = "" if found is None or found[1] == reason else found[1]
-        words = _REASONS[reason][LANGUAGES.index(lang)]
-        if lang == "zh":
-            return f"{words}（{reason}{'：' if detail else ''}{detail}）"
-        return f"{words} ({reason}{': ' if detail else ''}{detail})"
+    if reason not in _REASONS:
+        return told(text, lang)
+    found = re.search(r"\((.*)\)$", text)
+    detail = "" if found is None or found[1] == reason else found[1]
+    words = told(_REASONS[reason], lang)
     if lang == "zh":
-        for pattern, chinese in _ABSENCE:
-            text = re.sub(pattern, chinese, text)
-    return text
+        return f"{words}（{reason}{'：' if detail else ''}{told(detail, lang)}）"
+    return f"{words} ({reason}{': ' if detail else ''}{detail})"
 
 
 # The reasons of `terminals.agent.core.Reason`, `terminals.seal.SealReason` and of a terminal's device.
 _REASONS: Final = {
-    "wrong-role": ("sealed with a key of another kind", "签名密钥不是这一类的"),
-    "lifetime": ("valid for too long", "有效期过长"),
-    "window": ("its times exclude each other", "时间范围不对"),
-    "expired": ("came too late", "收到时已过期"),
-    "replay": ("a repeated command", "重复的命令"),
-    "stopped": ("told to stop", "已被停止"),
-    "never-had": ("told to stop before it came", "已停止，终端未曾收到"),
-    "replaced": ("a newer broadcast took its place", "已被新的播发取代"),
-    "no-variant": ("no sound that this terminal can play", "没有这台终端能播的音频"),
-    "fetch": ("the sound could not be fetched", "音频取不到"),
-    "hash-mismatch": ("the sound that came is not the one that was sent", "音频校验不符"),
-    "device-busy": ("busy", "设备忙"),
-    "no-start": ("the sound device did not start", "声卡没有开始播放"),
-    "stuck": ("stuck while playing", "播放中途停住"),
-    "unknown-key": ("it does not know the signing key", "不认识的签名密钥"),
-    "malformed": ("the command is malformed", "命令格式不对"),
-    "unsigned": ("the command is not signed", "命令没有签名"),
-    "bad-signature": ("the signature is wrong", "签名不对"),
-    "too-long": ("the command is too long", "命令过长"),
-    "unknown-terminal": ("unknown terminal", "不认识的终端"),
-    "wrong-terminal": ("not for this terminal", "不是给这台终端的"),
-    "amplifier": ("the amplifier is dead", "功放没有响应"),
-    "storage": ("its storage fails", "存储故障"),
+    "wrong-role": "sealed with a key of another kind",
+    "lifetime": "valid for too long",
+    "window": "its times exclude each other",
+    "expired": "came too late",
+    "replay": "a repeated command",
+    "stopped": "told to stop",
+    "never-had": "told to stop before it came",
+    "replaced": "a newer broadcast took its place",
+    "no-variant": "no sound that this terminal can play",
+    "fetch": "the sound could not be fetched",
+    "hash-mismatch": "the sound that came is not the one that was sent",
+    "device-busy": "busy",
+    "no-start": "the sound device did not start",
+    "stuck": "stuck while playing",
+    "unknown-key": "it does not know the signing key",
+    "malformed": "the command is malformed",
+    "unsigned": "the command is not signed",
+    "bad-signature": "the signature is wrong",
+    "too-long": "the command is too long",
+    "unknown-terminal": "unknown terminal",
+    "wrong-terminal": "not for this terminal",
+    "amplifier": "the amplifier is dead",
+    "storage": "its storage fails",
 }
-_ABSENCE: Final = (
-    (r"no report since (\S+), ", r"自 \1 起无回报，"),
-    (r"no report, ", "无回报，"),
-    (r"never seen", "从未上线"),
-    (r"last seen (\S+)", r"最后一次收到 \1"),
-    (r"not sent yet", "尚未下发"),
-    (r"(\w+) since (\S+), nothing after \S+", r"停在 \1（\2），此后无回报"),
-)
-
-# Parts of `alerts.area.Cut.ways` and `controller.why.Why.basis`.
-_WAYS: Final = {
-    "code": "代码",
-    "polygon": "多边形",
-    "circle": "圆",
-    "line": "线",
-    "point": "点",
-    "shape": "图形",
-    "excluded polygon": "排除多边形",
-    "terminal": "终端位置",
-    "place of its terminals": "按其终端位置",
-    "terminals": "按其终端位置",
-    "township seat": "按乡镇驻地",
-    "whole county": "全县都在内",
-    "own position": "自身位置",
-    "position": "村的位置",
-    "no position": "没有位置",
-    "intensity": "烈度",
-}
-
-
-def way_words(way: str) -> str:
-    """By which way a village is in, or where something was taken to stand, in the operator's language."""
-    if _current == "en":
-        return way
-    return "，".join(_WAYS.get(part, part) for part in way.split(", "))
-
-
-def area_words(name: str) -> str:
-    """``area '河谷'`` or ``area 2``, as the controller names an area, in the operator's language."""
-    if _current == "en":
-        return name
-    named = re.fullmatch(r"area ['\"](.*)['\"]", name)
-    return f"“{named[1]}”" if named else name.replace("area ", "区域 ")
 
 
 TABLE: Final[dict[str, tuple[str, str]]] = {
@@ -467,7 +440,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "Follow it to its end: exit code 0 when all played, 5 when not.",
         "跟踪到结束：全部播出退出 0，否则退出 5。",
     ),
-    "o_config": ("The county's configuration, county.yaml.", "本县的配置文件 county.yaml。"),
+    "o_config": (
+        "The county's configuration, county.yaml. Else FENGHUO_CONFIG.",
+        "本县的配置文件 county.yaml。其次 FENGHUO_CONFIG。",
+    ),
     "o_url": (
         "The controller: unix:/PATH or http://127.0.0.1:PORT. Else FENGHUO_URL, else listen.api of --config.",
         "服务地址：unix:/路径 或 http://127.0.0.1:端口。其次 FENGHUO_URL，再次 --config 的 listen.api。",
@@ -637,7 +613,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "a_terminal": ("Id of the loudspeaker.", "终端编号。"),
     "a_terminals": ("Ids of the loudspeakers.", "终端编号。"),
     "a_csv": ("The CSV file, UTF-8.", "CSV 文件，UTF-8。"),
-    "a_config": ("The county's configuration, county.yaml.", "本县的配置文件 county.yaml。"),
+    "a_config": (
+        "The county's configuration, county.yaml. Else FENGHUO_CONFIG.",
+        "本县的配置文件 county.yaml。其次 FENGHUO_CONFIG。",
+    ),
     "a_pack": ("Folder of a county pack.", "县包文件夹。"),
     "a_county": (
         "Its six digits or its name (朝阳区 needs 北京市朝阳区).",
