@@ -18,13 +18,11 @@ def tree(path: Path) -> ast.Module:
 @cache
 def tests_of(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
     """Test functions of one file by their name, as pytest collects them."""
-    found = {
+    return {
         node.name: node
         for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
     }
-    # A hypothesis state machine is collected as a class.
-    return found
 
 
 def test_files() -> list[Path]:
