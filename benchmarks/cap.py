@@ -104,7 +104,7 @@ def page(quick: bool) -> str:
             "",
             f"- valid by its schema and taken: {found.taken} of {found.valid} (target all: "
             f"**{'met' if found.taken == found.valid else 'not met'}**); {found.held} of them held, because "
-            "they say nothing",
+            "they say nothing, or are tests called Actual",
             f"- invalid: {found.invalid}; refused with place and reason {found.refused}, taken with a remark "
             f"that says what is wrong {found.remarked} (target all: "
             f"**{'met' if explained == found.invalid else 'not met'}**)",
