@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -40,6 +41,9 @@ SURROUNDINGS_KM: Final = 30.0
 """What is farther from every known place of a county without a boundary does not concern it."""
 MOST_UNPLACED: Final = 0.1
 """Share of a county's villages without any known place; with more of them no shape can be trusted alone."""
+MOST_SHAPES: Final = 200
+"""Of one warning, polygons that are clearly elsewhere not counted. Each takes some ten milliseconds, and one
+document must not keep the others waiting; a live NOAA warning of our corpus has 212 in all."""
 ASTRAY_DEGREES: Final = 0.5
 """A terminal that much outside the box around its county has a wrong position (0,0; degrees swapped)."""
 _MOST_NAMES: Final = 5
@@ -189,6 +193,8 @@ class Cut:
     ways: tuple[tuple[str, str], ...] = ()
     """(village key, by which way it is in): code, polygon, circle, line or point; and where it was taken to
     stand if that is not its own position."""
+    until: datetime | None = None
+    """When an earthquake has passed all of them: then nobody can be warned of it any more."""
 
     @property
     def empty(self) -> bool:
@@ -227,6 +233,7 @@ class _Cutter:
         self.lines: list[str] = []
         self.outside: list[str] = []
         self.problems: list[str] = [] if areas else ["the warning names no area"]
+        self.left = MOST_SHAPES
         self.ground: Ground | None = None
         if any(_shaped(area) for area in areas):
             try:
@@ -271,6 +278,8 @@ class _Cutter:
                 named |= {v: f"{code} = {found.label}" for v in found.villages if v not in named}
                 note = f" ({found.note})" if found.note else ""
                 self.lines.append(f"{code} = {found.label}: {len(found.villages)} villages{note}")
+                if found.doubt:
+                    self.problems.append(found.doubt)
                 if len(code.digits) < 6:
                     self.outside.append(found.note)
                 if not found.villages:
@@ -289,13 +298,16 @@ class _Cutter:
         coded = ground.rows(codes)
         unread = len(self.problems)
         usable, far = self._polygons(area, name, ground)
-        rounds = [circle for circle in area.circles if circle.radius_km != 0]
+        circles = dict.fromkeys(area.circles)
+        rounds = [circle for circle in circles if circle.radius_km != 0 and self._takes()]
         usable += _read(rounds, "circle", shapes.disc, name, self.problems)
-        usable += _read(area.lines, "line", shapes.strip, name, self.problems)
+        lines = [line for line in area.lines if self._takes()]
+        usable += _read(lines, "line", shapes.strip, name, self.problems)
         broken = len(self.problems) > unread
-        excluded = _read(area.excluded, "excluded polygon", shapes.patch, name, self.problems)
+        minus = [polygon for polygon in area.excluded if self._takes()]
+        excluded = _read(minus, "excluded polygon", shapes.patch, name, self.problems)
         pointed: dict[str, str] = {}
-        for n, point in enumerate((c for c in area.circles if c.radius_km == 0), 1):
+        for n, point in enumerate((c for c in circles if c.radius_km == 0 and self._takes()), 1):
             pointed |= self._point(point, f"point {n} of {name}", coded, ground)
         for shape in usable:
             pointed |= self._shape(shape, area, name, coded, ground)
@@ -324,13 +336,23 @@ class _Cutter:
             if away is not None:
                 far.append(away)
                 continue
-            found += _read((polygon,), "polygon", shapes.patch, name, self.problems, number)
+            if self._takes():
+                found += _read((polygon,), "polygon", shapes.patch, name, self.problems, number)
         if far:
             which = f"{far[0].name} lies" if len(far) == 1 else f"{len(far)} polygons lie"
             text = f"{which} outside {self.county.name}: {name}"
             self.lines.append(text)
             self.outside.append(text)
         return found, far
+
+    def _takes(self) -> bool:
+        """Whether one more shape of this warning is looked at; that one is not, is a problem."""
+        self.left -= 1
+        if self.left == -1:
+            self.problems.append(
+                f"it has more than {MOST_SHAPES} shapes here; the others are not read, so check who it means"
+            )
+        return self.left >= 0
 
     def _point(self, point: Circle, what: str, coded: Mask, ground: Ground) -> dict[str, str]:
         """Village key → which point means it, and how far it is.

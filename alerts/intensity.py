@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Final
 
 import numpy as np
@@ -41,6 +41,9 @@ CONTRADICTS: Final = 2.0
 UNFELT_SHARE: Final = 0.25
 """A claimed area with more villages than this where nobody would feel it does not fit its magnitude."""
 STALE_S: Final = 600.0
+SHAKING: Final = timedelta(seconds=60)
+"""After the S wave has reached the farthest village: then "take cover" is of no use any more. Ours; strong
+shaking lasts tens of seconds."""
 """Age gate of earthquake early warnings (`feeds.md` §2.10, §6.7): later it warns of nothing."""
 FUTURE_S: Final = 5.0
 """An origin this far after our clock is an error of one of the two, and no countdown can be trusted."""
@@ -242,7 +245,10 @@ def cut_quake(
             f"{lost} villages have no position, nor has their township: nobody knows how near it is"
         )
     left = seconds_left(quake, shaken.arrival, now)
+    # These lines are kept, and read later: a countdown without its clock would be untrue by then.
+    counted = f"the seconds were counted at {now.astimezone(_BEIJING):%H:%M:%S}"
     lines = [headline, *_townships(county, located, shaken, left, inside)]
+    lines.insert(1, counted)
     if blind := blind_km(quake, now):
         lines.append(f"the S wave has passed {blind:.0f} km round the epicentre: no warning time there")
     ways = tuple(
@@ -250,7 +256,15 @@ def cut_quake(
         for key, way, reached in zip(located.keys, located.ways, inside, strict=True)
         if reached
     )
-    return Cut(frozenset(key for key, _ in ways), (*lines, judged), (), tuple(problems), ways=ways)
+    last = quake.origin + timedelta(seconds=float(shaken.arrival[inside].max()))
+    return Cut(
+        frozenset(key for key, _ in ways),
+        (*lines, judged),
+        (),
+        tuple(problems),
+        ways=ways,
+        until=last + SHAKING,
+    )
 
 
 def doubted(area: Cut, quake: Quake, county: County, now: datetime, zone: SeismicZone | None = None) -> Cut:
@@ -325,6 +339,7 @@ def here(
     return _shaking(quake, name, shaken.km[0], shaken.intensity[0], left[0])
 
 
+_BEIJING: Final = timezone(timedelta(hours=8))
 _MIDDLE: Final = "the county's middle"
 _WAYS: Final = (Basis.POSITION.value, Basis.TERMINALS.value, Basis.SEAT.value, _MIDDLE)
 

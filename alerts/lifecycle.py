@@ -389,9 +389,8 @@ class _New:
         alert, ahead = self.alert, self.alert.sent - self.now
         if ahead > CLOCK_TOLERANCE:
             return f"sent {ahead // timedelta(minutes=1)} minutes after our clock: theirs or ours is wrong"
-        past = bool(alert.infos) and all(info.urgency is Urgency.PAST for info in alert.infos)
-        if alert.msg_type is MsgType.ALERT and past:
-            return "an Alert whose urgency is Past"
+        if alert.msg_type is MsgType.ALERT and _all_clear(alert):
+            return "an Alert that says it is over (urgency Past, or response AllClear)"
         return ""
 
     def doubt_against(self, items: Iterable[Known]) -> str:
@@ -428,9 +427,15 @@ def _severity(severity: Severity) -> int:
 def _same_key(alert: Alert, item: Known) -> bool:
     if alert.identifier != item.identifier or alert.msg_type is not item.msg_type:
         return False
-    return bool(_NATIONAL.fullmatch(alert.identifier)) or (alert.sender, alert.sent) == (
-        item.sender,
-        item.sent,
+    if _NATIONAL.fullmatch(alert.identifier) or (alert.sender, alert.sent) == (item.sender, item.sent):
+        return True
+    # Two relays of one network stamp its report a second apart.
+    quake = alert.main.quake if alert.infos else None
+    return (
+        alert.sender == item.sender
+        and quake is not None
+        and item.quake is not None
+        and _is_same_quake(quake, item.quake)
     )
 
 
@@ -486,7 +491,21 @@ def _names(items: Sequence[Known]) -> tuple[str, ...]:
 
 
 def _latest(items: Iterable[Known]) -> Known:
-    return max(items, key=lambda item: (item.sent, item.identifier))
+    return max(items, key=lambda item: (item.sent, _report(item.quake), item.identifier))
+
+
+def _report(quake: Quake | None) -> int:
+    return quake.report if quake is not None else 0
+
+
+def _is_later(item: Known, alert: Alert) -> bool:
+    """Whether `item` was sent after `alert`. Of one network's reports the number decides: some sources give
+    every report the time of the earthquake (`feeds.md` §2.10)."""
+    numbers = (_report(item.quake), _report(alert.main.quake))
+    alike = agency(item.identifier, item.sender) == agency(alert.identifier, alert.sender)
+    if all(numbers) and numbers[0] != numbers[1] and alike:
+        return numbers[0] > numbers[1]
+    return item.sent > alert.sent
 
 
 def _repeat(new: _New, item: Known) -> Decision:
@@ -581,13 +600,13 @@ def _warning(new: _New, known: Sequence[Known], family: Sequence[Known]) -> Deci
         last = _latest(ended)
         doubt = f"cancelled by {last.identifier}, but that is from {last.feed or last.sender}"
     messages = _warnings(family)
-    later = [item for item in messages if item.sent > alert.sent]
+    later = [item for item in messages if _is_later(item, alert)]
     newer = [item for item in later if item.state not in (State.CLOSED, State.HELD)]
     # What nobody released must not silence an older message, and must not go unmentioned either.
     unheard = [
         item
-        for item in (*later, *_cancels(family, State.HELD))
-        if item.sent >= alert.sent and not new.outranks(item)
+        for item in (*later, *(end for end in _cancels(family, State.HELD) if end.sent >= alert.sent))
+        if not new.outranks(item)
     ]
     if newer:
         last = _latest(newer)
@@ -595,7 +614,7 @@ def _warning(new: _New, known: Sequence[Known], family: Sequence[Known]) -> Deci
         return Stale(f"older than {last.identifier} of the same event", key, last.identifier, _names(left))
     if unheard and not doubt:
         doubt = f"{unheard[-1].identifier} of the same event is newer, and is {unheard[-1].state}"
-    before = [item for item in _open(messages) if item.sent <= alert.sent]
+    before = [item for item in _open(messages) if not _is_later(item, alert)]
     end = ends_at(alert)
     if end <= now:
         left = [item for item in before if not new.is_below([item])]
@@ -755,9 +774,27 @@ def _is_twin(new: _New, item: Known) -> bool:
         and item.hazard == alert.main.hazard
         and item.colour is alert.main.colour
         and abs(alert.sent - item.sent) <= SAME_WARNING
-        and bool(item.village_keys & new.villages)
-        and (item.village_keys == new.villages or bool(item.counties & _counties(alert)))
+        and (_same_place(new, item) or _placeless_echo(new, item))
     )
+
+
+def _same_place(new: _New, item: Known) -> bool:
+    return bool(item.village_keys & new.villages) and (
+        item.village_keys == new.villages or bool(item.counties & _counties(new.alert))
+    )
+
+
+def _placeless_echo(new: _New, item: Known) -> bool:
+    """One of the two is of a source that only informs and names no place (QWeather: one asks for a place and
+    gets what holds there). The better source decides either way."""
+    if new.trust is Trust.UNOFFICIAL and new.is_below([item]) and item.village_keys:
+        return not _counties(new.alert) and not any(
+            area.codes or area.polygons or area.circles or area.lines or area.other_codes
+            for info in new.alert.infos
+            for area in info.areas
+        )
+    echo = item.trust is Trust.UNOFFICIAL and not (item.village_keys or item.counties)
+    return echo and new.outranks(item) and bool(new.villages)
 
 
 def _is_same_quake(one: Quake, other: Quake) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from alerts import hazards
+from alerts import hazards, intensity
 from alerts.area import Cut, cut
 from alerts.formats import Reading, containers, parse
+from alerts.formats.lists import LISTS, Row
 from alerts.lifecycle import Refusal, sounds_as
 from alerts.model import Alert, AlertError, Area, Info, Ring
 from alerts.regions import County
@@ -66,8 +67,7 @@ def lint(
         alert = parse(body, reading, now=now)
     except AlertError as error:
         return LintReport(None, error, name=name)
-    areas = tuple(area for info in alert.infos for area in info.areas)
-    here = cut(areas, county, narrow=reading.shapes_narrow) if county else None
+    here = _here(alert, county, now, narrow=reading.shapes_narrow) if county else None
     sounds = sounds_as(alert)
     silent = sounds.reason if isinstance(sounds, Refusal) else ""
     return LintReport(alert, None, tuple(_fields(alert)), here, silent, name)
@@ -76,8 +76,11 @@ def lint(
 def lint_all(
     body: bytes, reading: Reading = _UNDECLARED, *, now: datetime, county: County | None = None
 ) -> list[LintReport]:
-    """Of a warning one report; of an Atom, RSS or EDXL-DE index one for each entry. A link is reported as
-    refused, because nothing is fetched here."""
+    """Of a warning one report; of an Atom, RSS or EDXL-DE index, or a list of the reading's format, one for
+    each entry. A link is reported as refused, because nothing is fetched here."""
+    rows = _rows(body, reading.format)
+    if rows is not None:
+        return [lint(row.body, reading, now=now, county=county, name=row.key) for row in rows]
     try:
         entries = [] if reading.format else containers.entries(body)
     except AlertError:
@@ -92,6 +95,21 @@ def lint_all(
             why = entry.refused or "is a link; lint the document behind it"
             found.append(LintReport(None, AlertError(entry.link, why), name=entry.link))
     return found
+
+
+def _rows(body: bytes, form: str) -> list[Row] | None:
+    """Of a list as its source answers it; None where `body` is one row, as a feed hands it on, or no list."""
+    source = next((found for found in LISTS.values() if found.name == form), None)
+    try:
+        return source.split(body) if source is not None else None
+    except AlertError:
+        return None
+
+
+def _here(alert: Alert, county: County, now: datetime, *, narrow: bool) -> Cut:
+    if alert.infos and alert.main.quake is not None and intensity.sounds_by_intensity(alert.main):
+        return intensity.cut_quake(alert.main.quake, county, now)
+    return cut([area for info in alert.infos for area in info.areas], county, narrow=narrow)
 
 
 def _fields(alert: Alert) -> list[tuple[str, str]]:

@@ -231,8 +231,8 @@ class Alert:
     remarks: tuple[str, ...] = ()
     """What was odd but harmless; `fenghuo alert lint` shows these."""
     damage: tuple[str, ...] = ()
-    """What could not be read and may change who is meant or what is said, by its path. It never sounds by
-    itself: a person looks first (`docs/decisions/0011`)."""
+    """What could not be read or contradicts itself, and may change who is meant or what is said, by its
+    path. It never sounds by itself: a person looks first (`docs/decisions/0011`)."""
 
     @property
     def main(self) -> Info:

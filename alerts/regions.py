@@ -84,6 +84,8 @@ class Resolved:
     label: str
     township_key: str | None = None
     note: str = ""
+    doubt: str = ""
+    """Why a person must look first: the text beside the code names what it means in the other list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +298,7 @@ class County:
 
     def _of_township(self, unit: Township, digits: str = "", beside: str = "") -> Resolved:
         notes = []
+        doubt = ""
         former = self._meaning(digits, "former")
         if former and self._identity(former) != unit.key:
             notes.append(f"an older list used {digits} for {former}")
@@ -303,7 +306,10 @@ class County:
         if others and unit.key not in others:
             names = (self._township[key].name if key in self._township else key[1:] for key in sorted(others))
             notes.append(f"but the text beside it names {'、'.join(names)}")
-        return Resolved(self._within[unit.key], unit.name, unit.key, "; ".join(notes))
+            meanings = self._meanings_of(digits)
+            if any(identity in others for _, _, identity in meanings):
+                doubt = f"{_told_apart(digits, meanings)}; {notes[-1]}"
+        return Resolved(self._within[unit.key], unit.name, unit.key, "; ".join(notes), doubt)
 
     def _of_village(self, village: Village) -> Resolved:
         township = self._township[village.township_key]
@@ -352,6 +358,8 @@ class County:
             )
         for other in self.neighbours:
             if other != self.name and typed.startswith(other):
+                if typed == other:
+                    return Unresolved(Reason.OTHER_COUNTY, f"{typed} is another county, not {self.name}")
                 return Unresolved(Reason.OTHER_COUNTY, f"{typed} lies in {other}, not in {self.name}")
         near = tuple(difflib.get_close_matches(typed, self._names(), n=3, cutoff=0.5))
         if not near and typed.endswith(_COUNTY_ENDS) and len(typed) > 1:

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from alerts.feeds.folder import replaceable
 from config.counties import PackError, pack_folder, shipped
 from config.schema import (
     ANY,
@@ -356,7 +357,10 @@ class _Reading:
             for option, file in feed.secrets:
                 self._secret_file(("feeds", index, option), file)
             if isinstance(feed, FolderFeed) and feed.authenticated == "folder-0700":
-                self._private_folder(("feeds", index, "path"), feed.path, owner)
+                at = ("feeds", index, "path")
+                self._private_folder(at, feed.path, owner)
+                if why := replaceable(feed.path.absolute(), owner):
+                    self._add(at, why)
         if config.hold_hook and not os.access(config.hold_hook[0], os.X_OK):
             self._add(("hold_hook", 0), f"{config.hold_hook[0]} is not a program that can be run")
 

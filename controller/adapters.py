@@ -41,7 +41,7 @@ def open_feed(
                 memory=memory.with_name(f"{memory.name}.json"),
                 hosts=settings.hosts,
                 interval=settings.every.total_seconds(),
-                tls=_pinned(settings.ca_file),
+                tls=pinned(settings.ca_file),
                 sleep=sleep,
             )
         case schema.ListFeed():
@@ -57,7 +57,7 @@ def open_feed(
                 details=settings.details,
                 hosts=settings.hosts,
                 interval=settings.every.total_seconds(),
-                tls=_pinned(settings.ca_file),
+                tls=pinned(settings.ca_file),
                 sleep=sleep,
             )
         case schema.SocketFeed():
@@ -66,7 +66,7 @@ def open_feed(
                 settings.url,
                 LISTS[settings.format],
                 watchdog=settings.watchdog.total_seconds(),
-                tls=_pinned(settings.ca_file),
+                tls=pinned(settings.ca_file),
                 sleep=sleep,
             )
         case schema.Wis2Feed():
@@ -100,7 +100,7 @@ def read_as(settings: schema.Feed) -> Reading:
 def _wis2_broker(broker: schema.Wis2Broker) -> Broker:
     tls = None
     if broker.tls:
-        tls = _pinned(broker.ca_file) or ssl.create_default_context()
+        tls = pinned(broker.ca_file) or ssl.create_default_context()
     # The WMO publishes this password with the name (`feeds.md` §4.5): it opens to everybody what is public.
     password = _secret(broker.password_file) if broker.password_file else "everyone"
     return Broker(broker.host, broker.port, broker.username, password, tls)
@@ -123,7 +123,7 @@ def _client_id(file: Path) -> str:
     return made
 
 
-def _pinned(ca_file: Path | None) -> ssl.SSLContext | None:
+def pinned(ca_file: Path | None) -> ssl.SSLContext | None:
     """With a ca_file only certificates under it are accepted: pinned, never ignored."""
     if ca_file is None:
         return None

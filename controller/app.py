@@ -196,7 +196,7 @@ class App:
             FeedState(
                 f.name,
                 s.kind,
-                s.trust,
+                self.desk.trust(s.name),
                 s.official,
                 s.authenticated,
                 f.last_good,

@@ -30,6 +30,7 @@ from rich.panel import Panel
 
 from controller.cli.client import Client, parse_address
 from controller.cli.view import Watch, render_summary
+from controller.cli.words import told
 from controller.clock import moment, wall_ms
 from controller.ids import BEIJING
 from simulators import scenarios
@@ -121,7 +122,7 @@ def run_demo(out: Path, speed: float, keep: bool, lang: str, document: str = "ca
     try:
         return asyncio.run(_demo(Options(out.resolve(), speed, keep, lang, document), console))
     except DemoError as error:
-        console.print(f"[bold red]{error}[/]")
+        console.print(f"[bold red]{told(str(error), lang)}[/]")
         return 1
     finally:
         root.removeHandler(handler)

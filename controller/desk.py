@@ -195,6 +195,9 @@ class Desk:
             elif isinstance(decision, Cancel):
                 stage = "cancel"
             plan = self._plan(alert, Kind.ACTUAL, stage, areas, narrow=narrow)
+            if area.until is not None and plan.expires <= now:
+                over = "the earthquake has passed every village here: to take cover is of no use any more"
+                plan = replace(plan, problems=(*plan.problems, over))
             if alert.main.quake is not None:
                 before = next((k.village_keys for k in known if k.identifier == decision.of), None)
                 if before is not None:
@@ -243,6 +246,16 @@ class Desk:
                 # One that may sound by itself releases what another source brought first.
                 if isinstance(self._release(judged, feed, doubts), Auto):
                     return await self._take_warning(alert, judged, held, feed, doubts, document)
+            case Duplicate() if alert.msg_type is MsgType.CANCEL and (
+                held := await self._ids((decision.of,), AlertState.HELD)
+            ):
+                # The same for an end: one that may end it by itself does not wait for the other's approval.
+                again, ended = await self._end_of_held(alert, judged, feed)
+                if ended and isinstance(
+                    decide_end(decode_plan(ended[-1]), feed, doubts, self._config.release), Auto
+                ):
+                    event = [*(row.id for row in ended), *held]
+                    return await self._take_cancel(alert, again, event, feed, doubts, document)
             case Cancel():
                 return await self._take_cancel(alert, judged, event, feed, doubts, document)
             case Continuation() if not decision.doubt and alert.main.quake is not None:
@@ -320,6 +333,21 @@ class Desk:
         await self._store.take(row, (), entry, row.created, document=document, supersedes=event)
         await self._tell()
         return Closed(row.id, f"not aired again: {reason}")
+
+    async def _end_of_held(self, alert: Alert, judged: Judged, feed: str) -> tuple[Judged, list[AlertRow]]:
+        """What a Cancel would be, and would end, if another source's word for it were not held. Nothing where
+        it is doubted."""
+        known = [
+            k
+            for k in await self.known()
+            if (k.identifier, k.msg_type, k.state)
+            != (judged.decision.of, MsgType.CANCEL, lifecycle.State.HELD)
+        ]
+        again = self.judge(alert, known, moment(wall_ms()), feed=feed)
+        if not isinstance(again.decision, Cancel) or again.decision.doubt:
+            return again, []
+        rows = [await self._store.alert(one) for one in await self._ids(again.decision.withdraws)]
+        return again, [row for row in rows if row.msg_type != MsgType.CANCEL]
 
     async def _take_cancel(
         self,

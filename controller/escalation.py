@@ -49,15 +49,15 @@ async def ring(
             now, wall = mono_ms(), wall_ms()
             try:
                 held = await store.alerts(state=AlertState.HELD)
+                # A held Cancel has no end of its own: what it would end may still be sounding.
+                over = [h for h in held if h.expires <= wall and h.msg_type != MsgType.CANCEL]
+                for alert in over:
+                    if await desk.lapse(alert):
+                        alarm(f"{alert.id} expired while it waited for an operator; nobody heard it")
             except StoreError as error:
                 alarm(str(error))
                 await asyncio.sleep(STORE_PAUSE_S)
                 continue
-            # A held Cancel has no end of its own: what it would end may still be sounding.
-            over = [h for h in held if h.expires <= wall and h.msg_type != MsgType.CANCEL]
-            for alert in over:
-                if await desk.lapse(alert):
-                    alarm(f"{alert.id} expired while it waited for an operator; nobody heard it")
             held = [h for h in held if h not in over]
             metrics.held.set(len(held))
             metrics.held_longest.set(max(((wall - h.created) / 1000 for h in held), default=0))

@@ -90,6 +90,8 @@ class Text:
     colour: str = "#222222"
     bold: bool = False
     middle: bool = False
+    plain: str = ""
+    """What is written where no font has Chinese; without it, nothing is."""
 
 
 Item = Area | Track | Dot | Text
@@ -284,20 +286,20 @@ def _frame(sheet: _Sheet, title: str, villages: int, terminals: int, silent: int
     yield Text((_MARGIN, 32), title, 20, "#000000", bold=True)
     y = sheet.height - _FOOT + 22
     x = float(_MARGIN)
-    for style, radius, words in (
-        (_IN, 4.5, f"播发的村 {villages - silent}"),
-        (_SILENT, 5.5, f"播发但无终端的村 {silent}"),
-        (_OUT, 3.5, "不播发的村"),
-        (_TERMINAL_IN, 2.5, f"播发的终端 {terminals}"),
-        (_TERMINAL_OUT, 2.5, "其他终端"),
+    for style, radius, words, plain in (
+        (_IN, 4.5, f"播发的村 {villages - silent}", f"villages {villages - silent}"),
+        (_SILENT, 5.5, f"播发但无终端的村 {silent}", f"no loudspeaker {silent}"),
+        (_OUT, 3.5, "不播发的村", "not warned"),
+        (_TERMINAL_IN, 2.5, f"播发的终端 {terminals}", f"terminals {terminals}"),
+        (_TERMINAL_OUT, 2.5, "其他终端", "others"),
     ):
         yield Dot((x + 6, y - 5), radius, style)
-        yield Text((x + 18, y), words, 14)
+        yield Text((x + 18, y), words, 14, plain=plain)
         x += 46 + _length(words)
     yield Area((((x + 6, y - 11), (x + 11, y - 1), (x + 1, y - 1), (x + 6, y - 11)),), _SEAT)
-    yield Text((x + 18, y), "乡镇驻地 播发/全部村", 14)
+    yield Text((x + 18, y), "乡镇驻地 播发/全部村", 14, plain="seats of townships")
     yield from _scale(sheet, y + 26)
-    yield Text((_MARGIN, sheet.height - 14), _SOURCE, 12, "#555555")
+    yield Text((_MARGIN, sheet.height - 14), _SOURCE, 12, "#555555", plain=_SOURCE_ASCII)
 
 
 def _scale(sheet: _Sheet, y: float) -> Iterator[Item]:
@@ -370,7 +372,7 @@ def cjk_font() -> Path | None:
 
 
 def png(drawing: Drawing, font: Path | None) -> bytes:
-    """The drawing as PNG. Without a Chinese `font` names and legend are left out, the scale stays."""
+    """The drawing as PNG. Without a Chinese `font` names are left out and the legend is English."""
     from PIL import Image
 
     twice = 2  # drawn at twice the size and made smaller, because Pillow does not smooth edges
@@ -438,7 +440,7 @@ def _write(image: Image.Image, texts: Sequence[Text], font: Path | None) -> None
         if font is not None:
             face = ImageFont.truetype(str(font), text.size)
         else:
-            words = _SOURCE_ASCII if words == _SOURCE else words
+            words = text.plain or text.text
             if not words.isascii():
                 continue
             face = ImageFont.load_default(text.size)

@@ -126,6 +126,8 @@ def plan_alert(
         elif many:
             problems.append(many)
     expires = info.expires or alert.sent + hazard.default_lifetime
+    if area.until is not None:
+        expires = min(expires, area.until)
     script = ScriptRequest(
         kind=kind.value,
         stage=stage,

@@ -71,7 +71,6 @@ _RANK: Final[dict[State, int]] = {
     State.PLAYED: 100,
 }
 _RESUMED_RANK: Final = 60
-_HEARD: Final = frozenset({State.PLAYING, State.PLAYED, State.INTERRUPTED, State.PREEMPTED})
 
 # Worth another attempt: the cause may be gone when the terminal tries again. A wrong key, a lapsed window
 # or a dead amplifier will not mend itself within a warning.

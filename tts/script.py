@@ -137,7 +137,7 @@ class Script:
     headline: tuple[str, ...]
     """Attention, danger and place, action (and the exercise's words): what must be heard first."""
     omitted: tuple[str, ...] = ()
-    """Sentences of the source that were left out for length, for the operator's preview."""
+    """Sentences of the source that were left out, for length or because it is over; for the preview."""
 
     def brief(self) -> Script:
         """The headline alone, rendered in a quarter of the time; the whole can follow it. Its sentences
@@ -188,10 +188,13 @@ def _warning(request: ScriptRequest, templates: Templates) -> tuple[list[str], l
 
     free, omitted = _limited(clean(request.description, request.instruction), MAX_DESCRIPTION)
     told, left = _limited(clean(request.instruction), MAX_INSTRUCTION)
+    if over:  # A Cancel often repeats the warning's orders: "move at once" must not follow "it is over".
+        told, left = [], [*told, *left]
     omitted += left
     body = [source]
-    if len(request.places) > _LEAD_PLACES:
-        body.append(templates.places.format(**{**slots, "places": _places(request.places, _MAX_PLACES)}))
+    if (count := len(_each(request.places))) > _LEAD_PLACES:
+        listed = _listed(_tidied(request.places), _MAX_PLACES, count)
+        body.append(templates.places.format(**{**slots, "places": listed}))
     body += free
     if not over:
         if request.onset and request.onset > request.issued + timedelta(minutes=30):
@@ -226,8 +229,9 @@ def _action(
 
 def _slots(request: ScriptRequest, templates: Templates) -> dict[str, str]:
     event = re.sub(r"(?:风险)?预警(?:信号)?$|(?<=.)(?:事件|灾害)$", "", _tidy(request.event))
+    each = _each(request.places)
     return {
-        "places": _places(request.places, _LEAD_PLACES) or templates.anywhere,
+        "places": _listed(each, _LEAD_PLACES, len(each)) or templates.anywhere,
         "event": event or hazards.by_key(request.hazard).zh,
         "colour": templates.colours[request.colour] if request.colour else "",
         "issuer": _tidy(request.issuer),
@@ -237,10 +241,20 @@ def _slots(request: ScriptRequest, templates: Templates) -> dict[str, str]:
     }
 
 
-def _places(names: Sequence[str], limit: int) -> str:
-    tidy = list(dict.fromkeys(filter(None, (_tidy(name) for name in names))))
-    shown = "、".join(tidy[:limit])
-    return f"{shown}等{len(tidy)}个地方" if len(tidy) > limit else shown
+def _tidied(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(filter(None, map(_tidy, names))))
+
+
+def _each(names: Sequence[str]) -> list[str]:
+    """What a listener counts as a place: one name may hold several villages of a township. Counted as one, a
+    lead of three villages "等3个地方" would tell all others that they are not meant."""
+    return [place for name in _tidied(names) for place in name.split("、")]
+
+
+def _listed(names: Sequence[str], limit: int, count: int) -> str:
+    """The first `limit` of `names`, and of how many places in all where that is not all of them."""
+    shown = "、".join(names[:limit])
+    return f"{shown}等{count}个地方" if len(names) > limit else shown
 
 
 def spoken_time(moment: datetime) -> str:

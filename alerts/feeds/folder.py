@@ -27,37 +27,37 @@ end like XML is given this long without a change before it is taken as it is (an
 
 SETTLE: Final = 0.5
 """Seconds that a file which may still grow must stand still."""
+_NAMED: Final = 3
+"""At most so many unread files are named."""
 _WHOLE: Final = re.compile(rb"</(?:[\w.-]{1,40}:)?alert\s*>\s*\Z")
 """Nothing can follow the end of the root: a file is written from its start to its end."""
 
 
-def folder_is_private(path: Path) -> str | None:
-    """Why others could put a warning into `path`, or None when only this user (and root) can.
+def replaceable(path: Path, owner: int) -> str:
+    """Why somebody else than user `owner` (and root) could put another folder in the place of `path`, private
+    as that may be; empty if nobody can. `path` is absolute and may be missing yet.
 
-    Private means: a real directory owned by us with mode 0700, below directories that nobody else may
-    rename in (owned by root or us; writable by others only with the sticky bit).
+    Safe is a path without symbolic links, of directories that belong to `owner` or root, where others may
+    write only with the sticky bit. A directory's group counts as others unless it is root's or our own.
     """
-    if not path.is_absolute():
-        return f"{path} is not an absolute path"
     try:
-        own = path.lstat()
-        if stat.S_ISLNK(own.st_mode) or not stat.S_ISDIR(own.st_mode):
-            return f"{path} is not a real directory"
-        if own.st_uid != os.geteuid():
-            return f"{path} belongs to user {own.st_uid}, not to the service ({os.geteuid()})"
-        if own.st_mode & 0o077:
-            return f"{path} is open to others (mode {stat.S_IMODE(own.st_mode):04o}); chmod 0700 {path}"
-        for parent in path.parents:
-            above = parent.lstat()
-            if stat.S_ISLNK(above.st_mode):
-                return f"{parent} is a symbolic link; name the real folder"
-            if above.st_uid not in (0, os.geteuid()):
-                return f"{parent} belongs to user {above.st_uid}, who could replace {path}"
-            if above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX:
-                return f"{parent} is writable by others, who could replace {path}"
+        for place in (path, *path.parents):
+            try:
+                found = place.lstat()
+            except FileNotFoundError:
+                continue
+            if stat.S_ISLNK(found.st_mode):
+                return f"{place} is a symbolic link; name the real folder"
+            if place == path:
+                continue
+            if found.st_uid not in (0, owner):
+                return f"{place} belongs to user {found.st_uid}, who could replace {path}"
+            others = 0o002 if found.st_gid in (0, os.getegid()) else 0o022
+            if found.st_mode & others and not found.st_mode & stat.S_ISVTX:
+                return f"{place} is writable by others, who could replace {path}"
     except OSError as error:
         return f"{path}: {error.strerror}"
-    return None
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class _Stamp:
 
 
 class FolderFeed:
-    """Feed over the files of one folder. Symbolic links and sub-folders are left alone."""
+    """Feed over the files of one folder. Sub-folders are left alone; what else lies there for longer than a
+    transfer takes and is not read (another ending, a link) is trouble: it may be a warning."""
 
     trust = Trust.OFFICIAL
 
@@ -102,6 +103,8 @@ class FolderFeed:
         self._sleep = sleep
         self._stuck = ""
         """Why the last file could not be moved away; it is not yielded again, but the folder fills up."""
+        self._strange: tuple[str, ...] = ()
+        """What lies there and is not read, by name."""
         self._looks = max(1, round(SETTLE / interval))
         """How often a file that may still grow must be found unchanged."""
         self._before: dict[str, tuple[_Stamp, int]] = {}
@@ -120,7 +123,7 @@ class FolderFeed:
             except FeedError as error:
                 self.trouble, self._behind, ready = str(error), True, []
             else:
-                self.trouble, self.last_good = self._stuck, self._clock()
+                self.trouble, self.last_good = self._stuck or self._unread(), self._clock()
             for name, stamp in ready:
                 document = await asyncio.to_thread(self._read, name, stamp)
                 if document is not None:
@@ -130,16 +133,24 @@ class FolderFeed:
 
     def _look(self) -> list[tuple[str, _Stamp]]:
         found: dict[str, _Stamp] = {}
+        strange = []
+        forgotten = (self._clock() - PATIENCE).timestamp()
         try:
             with os.scandir(self._path) as entries:
                 for entry in entries:
-                    if entry.name.lower().endswith(".xml") and entry.is_file(follow_symlinks=False):
-                        try:
-                            found[entry.name] = _Stamp.of(entry.stat(follow_symlinks=False))
-                        except FileNotFoundError:
-                            continue  # gone between listing and looking
+                    if entry.is_dir(follow_symlinks=False):
+                        continue
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # gone between listing and looking
+                    if entry.name.lower().endswith(".xml") and stat.S_ISREG(status.st_mode):
+                        found[entry.name] = _Stamp.of(status)
+                    elif not entry.name.startswith(".") and status.st_ctime < forgotten:
+                        strange.append(entry.name)
         except OSError as error:
             raise FeedError(f"{self._path}: {error.strerror}") from error
+        self._strange = tuple(sorted(strange))
         counted = {}
         for name, stamp in found.items():
             before, times = self._before.get(name, (None, 0))
@@ -154,6 +165,16 @@ class FolderFeed:
         self._before = counted
         self._out = {name: stamp for name, stamp in self._out.items() if name in found}
         return sorted(ready, key=lambda item: (item[1].mtime_ns, item[0]))
+
+    def _unread(self) -> str:
+        """Why what lies there is not all read; empty if it is."""
+        if not self._strange:
+            return ""
+        names = ", ".join(self._strange[:_NAMED]) + (", …" if len(self._strange) > _NAMED else "")
+        return (
+            f"{len(self._strange)} files in {self._path} are not read ({names}): "
+            "a warning is a file of its own whose name ends in .xml; rename them or take them away"
+        )
 
     def _read(self, name: str, stamp: _Stamp) -> Document | None:
         """The file as it was seen, or None if it changed or went meanwhile, or may still grow."""

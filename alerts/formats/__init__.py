@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,10 +14,13 @@ from alerts.formats import (
     cap,
     cma12379,
     fanstudio,
+    fields,
     icl,
     national,
     nmc,
     qweather,
+    rows,
+    weather,
     weathercn,
     wolfx,
     xml,
@@ -24,7 +28,7 @@ from alerts.formats import (
 from alerts.formats.fields import Notes
 from alerts.formats.lists import LISTS
 from alerts.formats.xml import Element
-from alerts.model import Alert, AlertError, CodeScheme, MsgType
+from alerts.model import Alert, AlertError, CodeScheme, Info, MsgType, Scope, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ def parse(body: bytes, reading: Reading = Reading(), *, now: datetime) -> Alert:
     else:
         alert = _xml(body, notes, reading, now)
     _compare(alert, now, notes)
+    _doubt(alert, notes)
     return replace(
         alert,
         raw_sha256=hashlib.sha256(body).hexdigest(),
@@ -140,6 +145,34 @@ def _compare(alert: Alert, now: datetime, notes: Notes) -> None:
     for number, info in enumerate(alert.infos):
         if info.expires is not None and info.expires <= now:
             notes.remark(f"alert/info[{number}]/expires is {_span((now - info.expires).total_seconds())} ago")
+
+
+_REHEARSAL: Final = re.compile(
+    "测试|測試|试验|試驗|演练|演練|演习|演習|模拟|訓練|\\b(?:test|exercise|drill)\\b", re.IGNORECASE
+)
+
+
+def _doubt(alert: Alert, notes: Notes) -> None:
+    """Words that contradict the labels of what could sound are damage: a headline that calls itself a test, a
+    Chinese one that lifts the warning, and the white signal, which warns nobody (`feeds.md` §5.1, §5.3)."""
+    warns = alert.msg_type in (MsgType.ALERT, MsgType.UPDATE)
+    if not (warns and alert.status is Status.ACTUAL and alert.scope is Scope.PUBLIC):
+        return
+    chinese = any(rows.chinese(info.headline + info.description) for info in alert.infos)
+    for number, info in enumerate(alert.infos):
+        where = f"alert/info[{number}]/headline"
+        if found := _REHEARSAL.search(f"{info.event} {info.headline}"[:500]):
+            notes.damaged(f"{where}: says {found[0]}, but status is Actual")
+        if fields.white(info.headline):
+            notes.damaged(f"{where}: is a white signal, which informs and warns nobody")
+        if chinese and _ends(info):
+            notes.damaged(f"{where}: says that the warning is over, but msgType is {alert.msg_type}")
+
+
+def _ends(info: Info) -> bool:
+    """Whether the words end the warning: the headline, or the text unless the headline says it goes on."""
+    titled, told = weather.verb(info.headline), weather.verb(info.description)
+    return titled is MsgType.CANCEL or (told is MsgType.CANCEL and titled is not MsgType.UPDATE)
 
 
 def _span(seconds: float) -> str:

@@ -109,7 +109,7 @@ def _read(value: Any, notes: Notes, reading: Reading) -> Alert:
         code=_national(row.text("alert_type")),
         known_as=TYPES.get(kind, ""),
         said_type=None,
-        pale=level in WHITE or weather.white(main.text("name")),
+        pale=level in WHITE or fields.white(main.text("name")),
         web=main.text("details_url") if main is not row else "",
         parameters=(("point", _point(row)), ("alert_type", row.text("alert_type"))),
     )

@@ -18,7 +18,7 @@ from itertools import zip_longest
 from typing import Final, Protocol, TypeVar
 
 from alerts import hazards
-from alerts.formats import fields
+from alerts.formats import fields, weather
 from alerts.formats.fields import Notes
 from alerts.formats.xml import Element
 from alerts.model import (
@@ -129,23 +129,11 @@ def _schema(element: Element, notes: Notes) -> None:
             notes.remark(f"{element.path}/{name} is missing or empty")
 
 
-_LIFTS: Final = re.compile(
-    r"(?:解除|撤销|取消|终止).{0,40}(?:预警|警报|信号)"
-    r"|\b(?:lift|cancel|remove|relieve|clear|terminate|withdraw)(?:s|ed|led|d|n)?\b.{0,80}\b(?:warning|alert|signal)s?\b",
-    re.IGNORECASE,
-)
-_GOES_ON: Final = re.compile(
-    r"变更|更新|升级|降级|继续|延长|升为|降为|发布(?!了?(?:解除|撤销|取消|终止))"
-    r"|\b(?:issu|updat|upgrad|downgrad|continu|extend|renew)(?:e|es|ed|s|ing)?\b",
-    re.IGNORECASE,
-)
-
-
 def _lifts(infos: Sequence[Info]) -> bool:
     """Whether every headline says that the warning ends, and none that any begins or goes on (`feeds.md`
     §5.3)."""
     said = [info.headline for info in infos if info.headline]
-    return bool(said) and all(_LIFTS.search(text) and not _GOES_ON.search(text) for text in said)
+    return bool(said) and all(weather.verb(text) is MsgType.CANCEL for text in said)
 
 
 def _nothing(sent: datetime, notes: Notes) -> Info:
@@ -238,7 +226,11 @@ def _info(
         expires = default_expiry(hazard, sent, effective, onset, where, notes)
     kept = (*parameters, *((f"eventCode {name}", value) for name, value in codes))
     for name in ("category", "responseType", "audience", "senderName"):
-        kept = (*kept, *((name, text) for child in block.all(name) if (text := fields.line(child, notes))))
+        said = (fields.line(child, notes) for child in block.all(name))
+        kept = (
+            *kept,
+            *((name, text) for text in said if text and not (name == "senderName" and _is_person(text))),
+        )
     for resource in block.all("resource"):
         _resource(resource, notes)
     areas = tuple(_area(area, scheme, notes, china=china) for area in block.all("area"))
@@ -265,6 +257,15 @@ def _info(
         areas=areas,
         parameters=kept,
         quake=_quake(parameters, areas, notes, where) if hazard.key == "earthquake" else None,
+    )
+
+
+def _is_person(name: str) -> bool:
+    """Whether a senderName is a Chinese person's. In the national format it is the duty officer's, whose name
+    is never told (`feeds.md` §2.3); a converter may have copied it."""
+    return (
+        re.fullmatch("[一-鿿·]{2,4}(?<![台臺局署厅廳处處委会會府部站网網中心办辦院社所司队隊])", name)
+        is not None
     )
 
 

@@ -22,12 +22,14 @@ from alerts.formats.xml import Element
 from alerts.model import AlertError
 
 CAP_TYPE: Final = "application/cap+xml"
-_ROOTS: Final = ("feed", "rss", "RDF", "EDXLDistribution", "alerts", "alert")
+_ENVELOPES: Final = ("EDXLDistribution", "edxlDistribution")
+"""Of EDXL-DE 1.0 and 2.0."""
+_ROOTS: Final = ("feed", "rss", "RDF", *_ENVELOPES, "alerts", "alert")
 _ITEMS: Final = ("entry", "item", "contentObject")
 _TEXTS: Final = ("content", "encoded", "description", "summary")
 _WARNING: Final = re.compile(r"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:[\w.-]{1,40}:)?alert[\s>]")
 _PIECES: Final = ("identifier", "sender", "sent", "status", "msgType", "scope", "info")
-# EDXL-DE 1.0 §3.2: kinds of distribution that bring no message of their own to the public.
+# EDXL-DE 1.0 and 2.0, §3.2: kinds of distribution that bring no message of their own to the public.
 _NO_MESSAGE: Final = ("cancel", "error", "ack", "request", "response")
 
 
@@ -124,9 +126,10 @@ def _inline(body: bytes, name: str, version: str, refused: str) -> Entry:
 def _envelope(root: Element) -> str:
     """Why an EDXL-DE distribution is not for the public, or empty. A drill's envelope makes a drill of all
     that it holds, whatever that says itself."""
-    status, kind = root.get("distributionStatus"), root.get("distributionType")
-    if root.name != "EDXLDistribution":
+    if root.name not in _ENVELOPES:
         return ""
+    status = root.get("distributionStatus")
+    kind = root.get("distributionType") or root.get("distributionKind")
     if status.casefold() not in ("", "actual"):
         return f"{root.path}/distributionStatus is {fields.shown(status)}, not Actual"
     if kind.casefold() in _NO_MESSAGE:

@@ -22,6 +22,10 @@ BEIJING: Final = timezone(timedelta(hours=8))
 MAX_VERTICES: Final = 100_000
 """Per polygon. `geo.md` §4 gives 10,000; a live NOAA warning of our corpus has one of 34,066."""
 
+WIDEST_KM: Final = 3_000.0
+"""Of a circle. The widest of a live warning in our corpus has 2,618 km (a storm over the Pacific); who writes
+metres where CAP has kilometres is above that from 3 km on."""
+
 MOST_NOTES: Final = 200
 """Of each kind. A document can be wrong in a hundred thousand places."""
 
@@ -68,6 +72,21 @@ _TAG: Final = re.compile(
 _ESCAPED: Final = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});")
 
 
+_TITLES: Final = (
+    "(?:签发人?|审签人?|审核人?|责任预报员|预报员|值班(?:预报)?员|值班人员?|联系人|编辑|制作人?|发布人)"
+)
+_NAME: Final = "[一-鿿·]{2,4}?"
+_NAMED: Final = re.compile(
+    rf"[（(\[【]?{_TITLES}\s*[:：]\s*{_NAME}(?:[、/ ]{_NAME})*"
+    rf"(?=[\s，,。；;、）)\]】]|$|{_TITLES}\s*[:：])[）)\]】]?"
+)
+
+
+def without_names(text: str) -> str:
+    """`text` without the officers who signed, forecast or answer for it (``签发：…``)."""
+    return _NAMED.sub("", text)
+
+
 def prose(element: Element | None, notes: Notes) -> str:
     """An element's words as a person would read them: paragraphs on lines of their own, without markup, be it
     elements (Taiwan's typhoons) or escaped HTML, and without entities that were escaped twice."""
@@ -84,6 +103,9 @@ def prose(element: Element | None, notes: Notes) -> str:
     if _TAG.search(text):
         notes.remark(f"{element.path} has HTML inside, which is left out")
         text = _TAG.sub(lambda tag: "" if tag[2].casefold() in _INLINE else "\n", text)
+    if (impersonal := without_names(text)) != text:
+        notes.remark(f"{element.path} named a person; left out")
+        text = impersonal
     if "\ufffd" in text:
         notes.remark(f"{element.path} has characters that were damaged before it came (U+FFFD)")
     return "\n".join(line for part in text.splitlines() if (line := part.strip()))
@@ -139,7 +161,7 @@ def time(text: str, where: str, notes: Notes) -> datetime:
 
     Raises AlertError for anything that is not a date and time between 1990 and 2100.
     """
-    match = _TIME.fullmatch(text.strip())
+    match = _TIME.fullmatch(text.strip().upper())  # RFC 3339 §5.6: t and z may be small
     if match is None:
         raise AlertError(where, f"{shown(text)} is not a time", "write 2026-07-15T06:30:00+08:00")
     *numbers, offset = match.groups()
@@ -337,6 +359,8 @@ def circle(text: str, where: str, notes: Notes, *, china: bool, unit_km: float =
     radius = number(size, where) * unit_km
     if not 0 <= radius <= 20_100 or not math.isfinite(radius):
         raise AlertError(where, f"a radius of {radius:g} km is not possible on Earth")
+    if radius > WIDEST_KM:
+        notes.damaged(f"{where}: a radius of {radius:g} km is more than any warning covers; is it metres?")
     return Circle(lat, lon, radius)
 
 
@@ -419,23 +443,28 @@ def colour_of(
 ) -> Colour | None:
     """The signal colour from a colour-like parameter, else from headline or event; never from severity.
 
-    Where one text says two colours, the one after the last 为 counts (变更蓝色预警为橙色预警). Colours or
-    levels that still disagree give None with a remark, so that a person looks.
+    Where one text says two colours, the one it changes to counts (变更蓝色预警为橙色预警; 解除蓝色预警并发布
+    黄色预警). Colours or levels that still disagree are damage: nobody may choose by rule.
     """
     said = {
         found
         for name, value in parameters
         if any(part in name.casefold() for part in _COLOUR_NAMES)
-        and (found := colour(value) or _level(value)) is not None
+        and (found := colour(value) or level(value)) is not None
     }
     for text in texts:
         if said:
             break
         said = _said(text[:500])  # a headline is 160 characters; the patterns are not made for megabytes
     if len(said) > 1:
-        notes.remark(f"{where} says more than one colour ({', '.join(sorted(said))}); taken as none")
+        notes.damaged(f"{where}: says more than one colour ({', '.join(sorted(said))}); taken as none")
         return None
     return next(iter(said), None)
+
+
+def white(*texts: str) -> bool:
+    """Whether a headline gives the white signal, which only informs (`feeds.md` §5.1)."""
+    return any(re.search("白色(?:预警|台风|信号)", text[:200]) for text in texts)
 
 
 def _said(text: str) -> set[Colour]:
@@ -444,7 +473,7 @@ def _said(text: str) -> set[Colour]:
 
     colours = within(text)
     if len(colours) > 1:
-        colours = within(text.rpartition("为")[2]) or colours
+        colours = within(re.split("为|成|至|发布|更新", text)[-1]) or colours
     levels = {
         _LEVELS[next(group for group in match.groups() if group).upper()]
         for match in _LEVEL_IN_TEXT.finditer(text)
@@ -452,6 +481,7 @@ def _said(text: str) -> set[Colour]:
     return colours | levels
 
 
-def _level(text: str) -> Colour | None:
+def level(text: str) -> Colour | None:
+    """Of a level that stands alone: ``Ⅱ级``, ``二级``."""
     match = re.match(rf"{_LEVEL}\s*级", text.strip())
     return _LEVELS[match[1]] if match else None

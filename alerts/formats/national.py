@@ -46,8 +46,9 @@ _IDENTIFIER: Final = re.compile(r"[0-9]{14}_[0-9]{14}(?:_[0-9]+)?")
 
 
 def looks_national(root: Element) -> bool:
-    """Whether an ``alert`` without namespace is the national format: it has a field only that one has."""
-    if root.name != "alert" or root.namespace:
+    """Whether an ``alert`` is the national format: it has a field only that one has. Under a namespace, which
+    only CAP has, it must have the national time in place of CAP's as well."""
+    if root.name != "alert" or (root.namespace and (root.all("sent") or not root.all("sendTime"))):
         return False
     return any(root.all(name) for name in ("sendTime", "senderCode", "secClassification")) or any(
         info.all("eventType") for info in root.all("info")
@@ -95,7 +96,7 @@ def read(root: Element, notes: Notes, *, scheme: CodeScheme) -> Alert:
         scope=scope,
         infos=tuple(_info(block, sent, msg_type, speaker, scheme, notes) for block in blocks),
         references=_references(root.get("references"), msg_type, notes),
-        note=root.get("note"),
+        note=fields.without_names(root.get("note")),
         format="national",
     )
 
@@ -121,7 +122,7 @@ def _speaker(root: Element) -> str:
     """The text meant for loudspeakers. Unfit to be read as it is (`feeds.md` §2.3), kept for people."""
     for method in (method for code in root.all("code") for method in code.all("method")):
         if method.get("methodName").upper() == "SPEAKER" and method.get("message"):
-            return method.get("message")
+            return fields.without_names(method.get("message"))
     return ""
 
 
@@ -170,12 +171,12 @@ def _colour(block: Element, headline: str, where: str, notes: Notes) -> Colour |
     """The colour in `severity`. A headline that says another one is a contradiction that nobody may
     resolve by rule, so it gives none."""
     given = block.get("severity")
-    colour = fields.colour(given)
+    colour = fields.colour(given) or fields.level(given)
     if colour is None and given.casefold() not in ("", "unknown"):
-        notes.remark(f"{where}/severity {fields.shown(given)} is not a colour; taken as Unknown")
+        notes.damaged(f"{where}/severity: {fields.shown(given)} is not a colour; taken as Unknown")
     said = fields.colour_of((), (headline,), f"{where}/headline", notes)
     if colour is not None and said is not None and said is not colour:
-        notes.remark(f"{where}/severity says {colour} but the headline says {said}; taken as none")
+        notes.damaged(f"{where}/severity: says {colour} but the headline says {said}; taken as none")
         return None
     if colour is None and said is not None:
         notes.inferred.append(f"{where}/severity ({said}, from the headline)")

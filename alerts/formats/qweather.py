@@ -67,6 +67,9 @@ def split(answer: bytes) -> list[Row]:
         return []  # v7: the query was right, and there is nothing
     if code != "200":
         raise AlertError("answer/code", f"is {shown(code)}, not 200", "401 to 403 key or quota, 429 too fast")
+    meta = said.get("metadata")
+    if isinstance(meta, dict) and meta.get("zeroResult") is True and "alerts" not in said:
+        return []
     found = rows.listed(said, "answer", "alerts", "warning", "warnings")
     return rows.once(
         rows.row(Fields(value, "alert", Notes()).word("id") if isinstance(value, dict) else "", value)
@@ -181,7 +184,7 @@ def _level(row: Fields, headline: str, number: str, notes: Notes) -> tuple[Colou
     if severity is Severity.UNKNOWN and colour is not None and _mainland(number):
         severity = weather.SEVERITY[colour]
         notes.inferred.append(f"alert severity ({severity}, from the colour)")
-    if named.casefold() == "white" or weather.white(headline):
+    if named.casefold() == "white" or fields.white(headline):
         notes.remark("alert: a white signal, which informs and warns nobody")
         return None, Severity.MINOR
     return colour, severity

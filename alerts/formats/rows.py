@@ -140,17 +140,7 @@ def _impersonal(value: Any, personal: frozenset[str]) -> Any:
         }
     if isinstance(value, list):
         return [_impersonal(item, personal) for item in value]
-    return without_names(value) if isinstance(value, str) else value
-
-
-_TITLES: Final = (
-    "(?:签发人?|审签人?|审核人?|责任预报员|预报员|值班(?:预报)?员|值班人员?|联系人|编辑|制作人?|发布人)"
-)
-_NAME: Final = "[一-鿿·]{2,4}?"
-_NAMED: Final = re.compile(
-    rf"[（(\[【]?{_TITLES}\s*[:：]\s*{_NAME}(?:[、/ ]{_NAME})*"
-    rf"(?=[\s，,。；;、）)\]】]|$|{_TITLES}\s*[:：])[）)\]】]?"
-)
+    return fields.without_names(value) if isinstance(value, str) else value
 
 
 _SUSPECT: Final = re.compile(
@@ -158,11 +148,6 @@ _SUSPECT: Final = re.compile(
     re.IGNORECASE,
 )
 """In what may name a person: a part of each title and of each personal key."""
-
-
-def without_names(text: str) -> str:
-    """`text` without the officers who signed, forecast or answer for it (``签发：…``)."""
-    return _NAMED.sub("", text)
 
 
 def row(
@@ -354,7 +339,7 @@ class Fields:
             text = re.sub(r"(?i)<br\s*/?>|</p>", "\n", text)
             text = html.unescape(_TAG.sub("", text))
         text = _CONTROL.sub(" ", text.replace("\r\n", "\n"))
-        kept = without_names(text)
+        kept = fields.without_names(text)
         if kept != text:
             self.notes.remark(f"{self.path(name)} named a person; left out")
         return kept.strip()

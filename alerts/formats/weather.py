@@ -52,13 +52,16 @@ SEVERITY: Final[Mapping[Colour | None, Severity]] = {
 
 _WARNING: Final = r"(?:预警|警报|信号|警告)"
 _LIFT: Final = re.compile(
-    rf"(?<![未不])(?:解除|取消|撤销|撤消|终止)(?=[^，,；;。]{{0,40}}?{_WARNING})"
-    rf"|{_WARNING}[^，,；;。未不前请]{{0,8}}?(?:解除|取消|撤销|撤消|终止)(?![之以]?前|时间)"
+    rf"(?<![未不])(?:解除|取消|撤销|撤消|终止|停止发布)(?=[^，,；;。]{{0,40}}?{_WARNING})"
+    rf"|{_WARNING}[^，,；;。未不前请]{{0,8}}?(?:解除|取消|撤销|撤消|终止|失效)(?![之以]?前|时间)"
     r"|\b(?:lift|cancel|remov|clear|reliev|withdraw|terminat)(?:e?s|e?d|led|ing|n|e)?\b"
     r"(?=[^.]{0,60}\b(?:warning|alert|signal|advisory|watch))",
     re.IGNORECASE,
 )
-_ISSUE: Final = re.compile(r"(?:发布|变更|更新|升级|降级|调整|改发|转为)(?!的|时)")
+_ISSUE: Final = re.compile(
+    r"(?:发布|变更|更新|升级|降级|调整|改发|转为)(?!的|时)|\b(?:issu|upgrad|downgrad)(?:es|ing)\b",
+    re.IGNORECASE,
+)
 _GO_ON: Final = re.compile(
     r"(?:继续|再次|延续|延长|变更|更新|升级|降级|续发|确认|维持|调整)(?:发布|生效|维持)?(?=[^，,；;。]{0,30}?"
     rf"{_WARNING})|{_WARNING}[^，,；;。]{{0,6}}?(?:更新|变更|升级|降级|调整|提升|降低)为"
@@ -277,11 +280,6 @@ def agreed(where: str, notes: Notes, **said: Colour | None) -> Colour | None:
     return next(iter(colours), None)
 
 
-def white(*texts: str) -> bool:
-    """Whether a headline gives the white signal, which only informs (`feeds.md` §5.1)."""
-    return any(re.search("白色(?:预警|台风|信号)", text[:200]) for text in texts)
-
-
 def hazard(text: str, code: str, known_as: str, where: str, notes: Notes) -> hazards.Hazard:
     """By the name in `text`; else by the national `code`, else by what the source's own type number stands
     for (`known_as`). The name is believed over a number (`feeds.md` §5.4)."""
@@ -338,7 +336,7 @@ def warning(
         raise AlertError(where, "has neither title nor text: nothing to say")
     msg_type = _msg_type(headline, description, said_type, where, notes)
     found = hazard(headline or description, code, known_as, where, notes)
-    if pale or white(headline):
+    if pale or fields.white(headline):
         colour = None
         notes.remark(f"{where}: a white signal, which informs and warns nobody")
         severity, when, sure = Severity.MINOR, Urgency.FUTURE, Certainty.UNKNOWN

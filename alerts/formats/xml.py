@@ -36,6 +36,8 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le", ("utf-16", "utf-16-le")),
     (codecs.BOM_UTF16_BE, "utf-16-be", ("utf-16", "utf-16-be")),
 )
+_PACKED: Final = (b"\x1f\x8b", b"PK\x03\x04")
+_PAGE: Final = re.compile(r"\s*<!DOCTYPE\s+html", re.I)
 _DECLARATION: Final = re.compile(r"^\s*<\?xml\s[^>]{0,300}\?>")
 _DECLARED: Final = re.compile(r"""^<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 
@@ -129,6 +131,8 @@ def read(
             f"{len(body):,} bytes; the limit is {max_bytes:,}",
             "leave out attached audio and pictures",
         )
+    if body.startswith(_PACKED):
+        raise AlertError("document", "is compressed (gzip or zip), not XML", "unpack it first")
     text, remarks = decode(body)
     builder = _Builder(max_depth, max_elements)
     parser = DefusedXMLParser(target=builder, forbid_dtd=True, forbid_entities=True, forbid_external=True)
@@ -136,6 +140,12 @@ def read(
         parser.feed(text)
         root: Element = parser.close()  # type: ignore[assignment]  # what our builder made
     except DefusedXmlException as error:
+        if _PAGE.match(text):
+            raise AlertError(
+                "document",
+                "is a web page, not a warning",
+                "check the address; the page may say what is wrong there",
+            ) from error
         raise AlertError(
             "document",
             f"contains a DTD or entities ({type(error).__name__})",
@@ -199,6 +209,12 @@ def _broken(error: ParseError, text: str) -> AlertError:
     at = f"line {line}, column {column + 1}"
     if not text.strip():
         return AlertError("document", "is empty", "check that the sender finished writing it")
+    if text.lstrip()[0] in "{[":
+        return AlertError(
+            "document",
+            "is JSON, not XML",
+            "say whose it is: `format` of a feed of kind list or socket, --format of alert lint",
+        )
     if "no element found" in str(error) or "unclosed token" in str(error):
         return AlertError("document", f"ends early, at {at}: it was cut off", "send the whole file again")
     what = str(error).split(":", 1)[0]

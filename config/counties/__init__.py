@@ -93,9 +93,12 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(p.parent.name for p in _SHIPPED.glob("*/pack.toml")))
 
 
-def pack_folder(name_or_path: str) -> Path:
-    """The folder of a shipped pack, or the path itself. Raises PackError when there is no pack."""
-    folder = _SHIPPED / name_or_path if name_or_path in shipped() else Path(name_or_path)
+def pack_folder(name_or_path: str | Path) -> Path:
+    """The folder of a shipped pack, or the path itself; a Path is never a name. Raises PackError when there
+    is no pack."""
+    is_name = isinstance(name_or_path, str) and name_or_path in shipped()
+    folder = _SHIPPED / name_or_path if is_name else Path(name_or_path)
+    name_or_path = str(name_or_path)
     if not (folder / "pack.toml").is_file():
         names = ", ".join(shipped())
         raise PackError(
@@ -105,7 +108,7 @@ def pack_folder(name_or_path: str) -> Path:
     return folder
 
 
-def load_county(name_or_path: str, *, synthetic: bool = False) -> Pack:
+def load_county(name_or_path: str | Path, *, synthetic: bool = False) -> Pack:
     """Read a shipped pack by name or any pack by its folder. Raises PackError with all its problems.
 
     Made-up positions of villages are left out unless `synthetic`: a shape must never reach or miss a

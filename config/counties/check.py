@@ -40,11 +40,11 @@ class Finding:
         return f"{self.where}: {self.text}"
 
 
-def examine(name_or_path: str) -> tuple[Finding, ...]:
+def examine(name_or_path: str | Path) -> tuple[Finding, ...]:
     """Everything that can be said about a pack, the gravest first. Raises PackError where there is none."""
     folder = pack_folder(name_or_path)
     try:
-        pack = load_county(str(folder), synthetic=True)
+        pack = load_county(folder, synthetic=True)
     except PackError as error:
         return tuple(_split(line) for line in str(error).splitlines())
     found = [

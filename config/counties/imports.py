@@ -99,7 +99,7 @@ class _Work:
     left_out: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pack = load_county(str(self.folder))
+        self.pack = load_county(self.folder)
         self.notes.extend(self.table.notes)
         self.left_out = self.table.foreign
 
@@ -142,21 +142,23 @@ def import_files(
     `tables.COLUMN_NAMES`. What contradicts what is known refuses the import unless `anyway`; SOURCES.md
     then records it with the day `on`. Raises ImportRefused, TableError, PackError.
     """
-    folder = pack_folder(str(folder))
-    if folder.name in shipped() and folder == pack_folder(folder.name):
+    if not folder.exists() and str(folder) in shipped():
+        folder = pack_folder(str(folder))
+    folder = pack_folder(folder)
+    if folder.name in shipped() and folder.samefile(pack_folder(folder.name)):
         raise PackError(f"{folder}: comes with the program; copy the folder and import into the copy")
     taken = []
     with tempfile.TemporaryDirectory(prefix="fenghuo-import-") as scratch:
         copy = Path(shutil.copytree(folder, Path(scratch) / "pack"))
         for kind in Kind:
             if kind in files:
-                table = read(files[kind], load_county(str(copy)).county.code)
+                table = read(files[kind], load_county(copy).county.code)
                 work = _Work(kind, copy, table, datum, columns)
                 taken.append(_TAKE[kind](work))
         doubts = [doubt for one in taken for doubt in one.doubts]
         if doubts and not anyway:
             raise ImportRefused(doubts, doubts=True)
-        load_county(str(copy))
+        load_county(copy)
         with (copy / "SOURCES.md").open("a", encoding="utf-8") as sources:
             sources.writelines(f"\n{_record(one, datum, on)}\n" for one in taken)
         if write:

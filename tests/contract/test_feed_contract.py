@@ -21,7 +21,7 @@ from alerts.feed import Document, Feed, FeedError, Outcome, Trust
 from alerts.feeds import cap_index, folder
 from alerts.feeds import http as http_get
 from alerts.feeds.cap_index import CapIndexFeed
-from alerts.feeds.folder import FolderFeed, folder_is_private
+from alerts.feeds.folder import FolderFeed, replaceable
 from alerts.feeds.listing import ListFeed
 from alerts.formats import parse
 from alerts.formats.lists import Row
@@ -403,6 +403,30 @@ async def test_links_folders_pipes_and_other_endings_are_left_alone(tmp_path: Pa
     assert outside.exists()
 
 
+async def test_what_lies_unread_in_the_folder_is_told_once_no_transfer_can_still_be_writing_it(
+    tmp_path: Path,
+) -> None:
+    world = FolderWorld(tmp_path / "in")
+    (world.path / "warning.cap").write_bytes(GOOD)
+    (world.path / "link.xml").symlink_to(tmp_path)
+    (world.path / ".rsync.x1").write_bytes(GOOD)
+    (world.path / "taken").mkdir()
+    now = datetime.now(UTC)
+    feed = FolderFeed("f", world.path, sleep=Polls(2), clock=lambda: now)
+    assert await take(feed) == []
+    assert feed.trouble == ""
+    now += timedelta(minutes=1)
+    feed = FolderFeed("f", world.path, sleep=Polls(2), clock=lambda: now)
+    assert await take(feed) == []
+    assert "2 files" in feed.trouble
+    assert "link.xml, warning.cap" in feed.trouble
+    (world.path / "warning.cap").rename(world.path / "warning.xml")
+    (world.path / "link.xml").unlink()
+    feed = FolderFeed("f", world.path, sleep=Polls(2), clock=lambda: now)
+    assert len(await take(feed)) == 1
+    assert feed.trouble == ""
+
+
 async def test_files_come_oldest_first(tmp_path: Path) -> None:
     world = inbox(tmp_path)
     for name, age in (("a.xml", 100), ("b.xml", 300), ("c.xml", 200)):
@@ -434,31 +458,22 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         FolderFeed("f", tmp_path / "x")
 
 
-def test_only_a_private_folder_is_private(tmp_path: Path) -> None:
-    path = tmp_path / "inbox"
+def test_nobody_may_be_able_to_put_another_folder_in_the_place_of_a_private_one(tmp_path: Path) -> None:
+    path, me = tmp_path / "inbox", tmp_path.stat().st_uid
+    assert not replaceable(path, me), "it may be missing yet"
     path.mkdir(mode=0o700)
-    assert folder_is_private(path) is None
-    path.chmod(0o750)
-    assert "0750" in (folder_is_private(path) or "")
-    path.chmod(0o700)
+    assert not replaceable(path, me)
     link = tmp_path / "link"
     link.symlink_to(path)
-    assert "not a real directory" in (folder_is_private(link) or "")
-    through = tmp_path / "way"
-    through.symlink_to(tmp_path)
-    assert "symbolic link" in (folder_is_private(through / "inbox") or "")
+    assert "symbolic link" in replaceable(link, me)
+    assert "symbolic link" in replaceable(link / "deeper", me)
     tmp_path.chmod(0o777)
-    assert "writable by others" in (folder_is_private(path) or "")
+    assert "writable by others" in replaceable(path, me)
+    tmp_path.chmod(0o1777)
+    assert not replaceable(path, me), "the sticky bit keeps others from renaming it"
     tmp_path.chmod(0o700)
-    assert "not an absolute" in (folder_is_private(Path("inbox")) or "")
-    assert "No such file" in (folder_is_private(tmp_path / "missing") or "")
-
-
-def test_a_folder_of_somebody_else_is_not_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "inbox"
-    path.mkdir(mode=0o700)
-    monkeypatch.setattr(folder.os, "geteuid", lambda: path.stat().st_uid + 1)
-    assert "belongs to user" in (folder_is_private(path) or "")
+    if me:
+        assert "belongs to user" in replaceable(path, me + 1)
 
 
 # --- the index's own -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from alerts.feed import Document, Outcome
 from alerts.formats import Reading
 from alerts.model import Alert, Area, CodeScheme, Info, MsgType, Quake, Reference, RegionCode, Scope, Status
 from config.load import ConfigError, load
-from controller.desk import Closed, Desk, Held, Released
+from controller.desk import Closed, Desk, Held, Refused, Released
 from support.county import CONFIG, County, a_county
 
 SEISMIC = CONFIG.replace(
@@ -113,6 +113,22 @@ async def test_a_later_report_says_how_the_area_changed(tmp_path: Path) -> None:
         judged = county.desk.judge(report(6.0, number=2), await county.desk.known(), datetime.now(UTC))
         assert judged.plan is not None
         assert any("villages more and 0 fewer" in line for line in judged.plan.why)
+
+
+async def test_an_earthquake_that_has_passed_is_no_warning_whoever_approves_it(tmp_path: Path) -> None:
+    async with a_county(tmp_path, config=SEISMIC) as county:
+        positioned(county)
+        fresh = report(6.5)
+        quake = fresh.infos[0].quake
+        assert quake is not None
+        past = replace(quake, origin=quake.origin - timedelta(seconds=240))
+        held = await taken(county, replace(fresh, infos=(replace(fresh.infos[0], quake=past),)))
+        assert isinstance(held, Held)
+        assert "has passed every village" in held.reason
+        done = await county.desk.approve(held.alert, "李值班")
+        assert isinstance(done, Refused)
+        assert "expired" in done.reasons[0]
+        assert not county.heard_anything
 
 
 async def test_below_the_countys_floor_or_threshold_nothing_sounds(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from alerts.feed import FeedError
 from alerts.feeds import http
-from controller.adapters import _pinned
+from controller.adapters import pinned
 from support.brokers import certificate
 
 
@@ -42,23 +42,23 @@ async def test_a_certificate_is_believed_only_where_it_was_pinned(tmp_path: Path
     certificate("server", tmp_path, authority)
     certificate("stranger", tmp_path, None)
     async with https(tmp_path / "server.crt", tmp_path / "server.key") as url:
-        assert await fetched(url, _pinned(tmp_path / "authority.crt")) == b"ok"
-        assert await fetched(url, _pinned(tmp_path / "server.crt")) == b"ok"
+        assert await fetched(url, pinned(tmp_path / "authority.crt")) == b"ok"
+        assert await fetched(url, pinned(tmp_path / "server.crt")) == b"ok"
         with pytest.raises(FeedError, match="certificate verify failed"):
             await fetched(url, None)
         with pytest.raises(FeedError, match="certificate verify failed"):
-            await fetched(url, _pinned(tmp_path / "stranger.crt"))
+            await fetched(url, pinned(tmp_path / "stranger.crt"))
 
 
 async def test_a_pinned_certificate_of_another_name_is_refused(tmp_path: Path) -> None:
     certificate("server", tmp_path, None)
     async with https(tmp_path / "server.crt", tmp_path / "server.key") as url:
         with pytest.raises(FeedError, match="verify failed"):
-            await fetched(url.replace("localhost", "127.0.0.1"), _pinned(tmp_path / "server.crt"))
+            await fetched(url.replace("localhost", "127.0.0.1"), pinned(tmp_path / "server.crt"))
 
 
 def test_a_ca_file_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     for file in ("ca.pem", "missing.pem"):
         with pytest.raises(FeedError, match=file):
-            _pinned(tmp_path / file)
+            pinned(tmp_path / file)

@@ -168,7 +168,7 @@ operators: [{{name: 王主任, token_sha256: "{hash}"}}]
 feeds:
   - {{name: files, kind: folder, path: ./inbox, authenticated: folder-0700, official: true}}
   - {{name: index, kind: cap_index, url: "http://127.0.0.1:1/", shapes: narrow, codes: mca}}
-  - {{name: nmc, kind: list, format: nmc, url: "http://127.0.0.1:1/{{key}}?p={{page}}", key_file: ./key, only: ["62"]}}
+  - {{name: nmc, kind: list, format: nmc, url: "http://[::1]:1/{{key}}{{page}}", key_file: key, only: ["62"]}}
   - {{name: eew, kind: socket, format: wolfx, url: "ws://127.0.0.1:1/all_eew", stale_after: 20s}}
   - {{name: wis2, kind: wis2, topics: ["cache/#"], hosts: [c.example], brokers: [{{url: "mqtt://127.0.0.1:1"}}]}}
   - {{name: post, kind: inbox, listen: "127.0.0.1:0", token_file: ./token, signers: [./cert.pem]}}

@@ -147,6 +147,23 @@ async def test_a_relays_cancel_is_held_and_the_official_one_ends_the_warning_at_
     assert [("解除" in script.text) for script in county.mouth.said] == [False, True]
 
 
+async def test_a_cancel_that_is_held_for_one_official_feed_ends_the_warning_when_the_automatic_feed_says_it(
+    tmp_path: Path,
+) -> None:
+    post = "{name: post, kind: folder, path: post, official: true, authenticated: folder-0700, codes: mca}"
+    (tmp_path / "post").mkdir(mode=0o700)
+    async with a_county(tmp_path, config=AWAKE.replace("feeds:\n", f"feeds:\n  - {post}\n")) as county:
+        await heard(county, cap())
+        ends = follows(msg_type="Cancel")
+        assert (await county.give(ends, feed="post")).outcome is Outcome.HELD
+        assert await in_state(county, AlertState.RELEASED) == [FIRST]
+        taken = await county.give(ends, feed="bureau")
+        assert taken.outcome is Outcome.RELEASED, taken.reason
+        assert await in_state(county, AlertState.HELD) == []
+        assert await in_state(county, AlertState.CANCELLED) == [FIRST]
+        assert "解除" in county.mouth.said[-1].text
+
+
 async def test_a_second_sources_cancel_never_sounds_as_a_warning(county: County) -> None:
     held = await county.give(cap(), feed="mirror")
     assert held.alert is not None

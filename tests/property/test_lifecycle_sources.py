@@ -25,7 +25,7 @@ from alerts.lifecycle import (
     remember,
     settled,
 )
-from alerts.model import Alert, Colour, MsgType, Quake, Severity
+from alerts.model import Alert, Area, Colour, MsgType, Quake, Severity
 
 MINUTE = timedelta(minutes=1)
 NATIONAL = "62302341600000_20260715061500"
@@ -263,6 +263,35 @@ def test_one_earthquake_of_two_networks_is_one_event_and_an_aftershock_is_anothe
     for other in (shock("wolfx", seconds=40), shock("wolfx", lat=36.0)):
         assert isinstance(desk.take(Word(other, Trust.UNOFFICIAL, "wolfx"), 1), New | Continuation)
     assert desk.sounded == [("cenc", HERE)]
+
+
+def test_two_relays_of_one_network_that_stamp_its_report_a_second_apart_bring_it_once() -> None:
+    desk = Desk()
+    report = replace(shock("cea"), identifier="cea-1-r3")
+    desk.take(Word(report, Trust.UNOFFICIAL, "wolfx"), 1)
+    later = replace(report, sent=report.sent - timedelta(seconds=1))
+    assert isinstance(desk.take(Word(later, Trust.UNOFFICIAL, "fan"), 1), Duplicate)
+    assert desk.of(State.HELD) == ["wolfx"]
+    moved = replace(later, infos=shock("cea", lat=38.0).infos)
+    assert not isinstance(desk.take(Word(moved, Trust.UNOFFICIAL, "fan"), 1), Duplicate)
+
+
+def test_a_private_source_that_names_no_place_echoes_the_official_warning_whoever_is_first() -> None:
+    nowhere = replace(alert("10023-77", sender="舟曲县气象台", sent=T0 - MINUTE), infos=())
+    info = alert("x").infos[0]
+    nowhere = replace(nowhere, infos=(replace(info, areas=(Area("舟曲县气象台"),)),))
+    echo = Word(nowhere, Trust.UNOFFICIAL, "qweather", frozenset())
+    for words in ([official(), echo], [echo, official()]):
+        desk = Desk()
+        found = [desk.take(word) for word in words]
+        assert desk.of(State.HELD) == [], [w.feed for w in words]
+        assert desk.sounded == [("bureau", HERE)]
+        assert isinstance(found[1], Duplicate | Update)
+    other = replace(nowhere, infos=(replace(nowhere.main, colour=Colour.RED),))
+    desk = Desk()
+    desk.take(official())
+    desk.take(Word(other, Trust.UNOFFICIAL, "qweather", frozenset()))
+    assert desk.of(State.HELD) == ["qweather"], "what contradicts the official one is shown"
 
 
 def test_villages_that_are_left_out_are_told_it_is_over_unless_it_gets_worse() -> None:

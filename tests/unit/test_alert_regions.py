@@ -286,3 +286,10 @@ def test_a_township_without_villages_is_a_problem() -> None:
 
 def test_foreign_codes_beside_ours_are_no_problem() -> None:
     assert cut((area("623023101", other_codes=(("AreaId", "7"),)),), COUNTY).problems == ()
+
+
+def test_the_name_of_another_county_is_not_said_to_lie_in_itself() -> None:
+    for typed, said in (("文县", "文县 is another county"), ("迭部县电尕镇", "lies in 迭部县")):
+        found = replace(COUNTY, neighbours=("文县", "迭部县")).find(typed)
+        assert isinstance(found, Unresolved)
+        assert said in found.text

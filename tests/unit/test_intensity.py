@@ -206,8 +206,9 @@ def test_villages_are_warned_from_the_threshold_on_and_every_line_says_why() -> 
     assert found.village_keys == {"t0-v0", "t0-v1"}
     assert not found.problems
     assert "青藏区" in found.lines[0]
-    assert "10 km from 第0镇, intensity 5.9, already shaking: 2 villages" in found.lines[1]
-    assert "26 km round the epicentre" in found.lines[2]
+    assert found.lines[1] == "the seconds were counted at 12:00:08", "the lines are read later"
+    assert "10 km from 第0镇, intensity 5.9, already shaking: 2 villages" in found.lines[2]
+    assert "26 km round the epicentre" in found.lines[3]
     assert found.lines[-1] == "judged by position 3, terminals 0, township seat 3, the county's middle 0"
 
 

@@ -9,7 +9,7 @@ import pytest
 from alert_builders import FIXTURES, SHARED
 
 from alerts.feed import Trust
-from alerts.formats import FORMATS, Reading, nmc, parse, rows, weather, weathercn
+from alerts.formats import FORMATS, Reading, fields, nmc, parse, rows, weather, weathercn
 from alerts.formats.fields import Notes
 from alerts.formats.lists import LISTS, Row
 from alerts.lifecycle import Label, sounds_as
@@ -177,10 +177,10 @@ def test_no_officer_is_named_in_a_row_or_a_warning() -> None:
         "请防范。签发人：张三 预报员:李四、王五",
         "请防范。 审核: 欧阳建国。",
     ):
-        assert not any(name in rows.without_names(text) for name in ("张三", "李四", "王五", "欧阳"))
-        assert rows.without_names(text).startswith("请防范。")
+        assert not any(name in fields.without_names(text) for name in ("张三", "李四", "王五", "欧阳"))
+        assert fields.without_names(text).startswith("请防范。")
     for text in ("签发单位：舟曲县气象台", "发布：暴雨红色预警", "天气预报：今天夜里，有雨"):
-        assert rows.without_names(text) == text
+        assert fields.without_names(text) == text
 
 
 def test_from_these_sources_the_status_is_actual_and_said_to_be_inferred() -> None:

@@ -15,7 +15,6 @@ from alerts.lifecycle import (
     Continuation,
     Known,
     Refusal,
-    Stale,
     State,
     Update,
     classify,
@@ -292,7 +291,7 @@ def test_reports_of_one_event_are_one_event_in_whatever_order_they_come() -> Non
 
 def test_the_same_report_through_the_slower_relay_is_nothing_new() -> None:
     first, second = fold([wolfx(), fan({"Data": CEA})])
-    assert (first, second) == ("New", Stale.__name__)
+    assert (first, second) == ("New", "Duplicate")
     first, second = fold([fan({"Data": CEA}), wolfx()])
     assert second in (Continuation.__name__, Update.__name__, "Duplicate")
 

@@ -128,6 +128,21 @@ def test_the_png_is_a_picture_with_the_shape_in_it_also_without_a_chinese_font()
     assert green - blue < 40
 
 
+def test_without_a_chinese_font_the_legend_still_says_what_each_dot_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from PIL import ImageDraw
+
+    written: list[str] = []
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, at, text, **how: written.append(text), raising=True
+    )
+    made = drawing(COUNTY, Area("x"))
+    assert made is not None
+    png(made, None)
+    assert {"villages 0", "no loudspeaker 0", "not warned", "terminals 0", "others"} <= set(written)
+
+
 def test_a_county_without_any_position_has_no_map_and_one_without_a_boundary_has() -> None:
     bare = replace(
         COUNTY,

@@ -113,12 +113,32 @@ def test_an_all_clear_gives_no_protective_order_and_no_validity() -> None:
     assert "恢复正常" in said(replace(RAIN, stage="cancel", hazard="heat", description=""))
 
 
+def test_an_all_clear_does_not_repeat_the_orders_that_its_source_copied_from_the_warning() -> None:
+    over = replace(
+        RAIN, stage="cancel", description="降水已经减弱。", instruction="请沿沟群众立即向高处转移。"
+    )
+    script = compose(over, TEMPLATES)
+    assert "降水已经减弱。" in script.sentences
+    assert "转移" not in script.text
+    assert "请沿沟群众立即向高处转移。" in script.omitted
+
+
 def test_many_places_are_counted_first_and_listed_later() -> None:
     places = tuple(f"{c}镇" for c in "甲乙丙丁戊己")
     script = compose(replace(RAIN, places=places), TEMPLATES)
     assert script.sentences[1] == "甲镇、乙镇等6个地方，暴雨橙色预警。"
     assert "涉及甲镇、乙镇、丙镇、丁镇、戊镇、己镇。" in script.sentences
     assert "本地区，暴雨橙色预警。" in said(replace(RAIN, places=()))
+
+
+def test_villages_of_a_township_count_one_by_one_so_that_the_lead_does_not_leave_the_others_out() -> None:
+    places = ("甲镇", "乙镇一村、二村", "丙镇三村、四村、五村")
+    script = compose(replace(RAIN, places=places), TEMPLATES)
+    assert script.sentences[1] == "甲镇、乙镇一村等6个地方，暴雨橙色预警。"
+    assert "涉及甲镇、乙镇一村、二村、丙镇三村、四村、五村。" in script.sentences
+    two = compose(replace(RAIN, places=("甲镇", "乙镇一村、二村")), TEMPLATES)
+    assert two.sentences[1] == "甲镇、乙镇一村等3个地方，暴雨橙色预警。"
+    assert "涉及甲镇、乙镇一村、二村。" in two.sentences
 
 
 def test_times_are_beijing_time() -> None:
