@@ -44,6 +44,8 @@ MOST_UNPLACED: Final = 0.1
 MOST_SHAPES: Final = 200
 """Of one warning, polygons that are clearly elsewhere not counted. Each takes some ten milliseconds, and one
 document must not keep the others waiting; a live NOAA warning of our corpus has 212 in all."""
+MOST_AREAS: Final = 1_000
+"""Of one warning; 10,000 took the controller 4 s."""
 ASTRAY_DEGREES: Final = 0.5
 """A terminal that much outside the box around its county has a wrong position (0,0; degrees swapped)."""
 _MOST_NAMES: Final = 5
@@ -227,12 +229,16 @@ class _Cutter:
         narrow: bool,
         positions: Mapping[str, tuple[float, float]] | None,
     ) -> None:
-        self.areas = areas
+        self.areas = areas[:MOST_AREAS]
         self.county = county
         self.narrow = narrow
         self.lines: list[str] = []
         self.outside: list[str] = []
         self.problems: list[str] = [] if areas else ["the warning names no area"]
+        if len(areas) > MOST_AREAS:
+            self.problems.append(
+                f"it has {len(areas):,} areas; only the first {MOST_AREAS:,} are read, so check who it means"
+            )
         self.left = MOST_SHAPES
         self.ground: Ground | None = None
         if any(_shaped(area) for area in areas):

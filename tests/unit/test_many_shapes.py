@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from alerts.area import MOST_SHAPES, cut
-from alerts.model import Area, Circle, Polygon
+from alerts.area import MOST_AREAS, MOST_SHAPES, cut
+from alerts.model import Area, Circle, CodeScheme, Polygon, RegionCode
 from config.counties import load_county
 
 COUNTY = load_county("zhouqu").county
@@ -30,3 +30,10 @@ def test_as_many_as_are_read_do_not() -> None:
 def test_the_same_circle_again_and_polygons_elsewhere_do_not_count() -> None:
     assert not over(Area("x", circles=HERE[:1] * (2 * MOST_SHAPES)))
     assert not over(Area("x", polygons=FAR))
+
+
+def test_more_areas_than_are_read_hold_the_warning() -> None:
+    code = RegionCode(CodeScheme.MCA, "623023101")
+    areas = [Area("x", codes=(code,))] * MOST_AREAS
+    assert cut(areas, COUNTY).problems == ()
+    assert any("1,001 areas" in problem for problem in cut([*areas, areas[0]], COUNTY).problems)
