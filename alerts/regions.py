@@ -179,7 +179,9 @@ class County:
         if not digits.startswith(self.code):
             return Unresolved(
                 Reason.OTHER_COUNTY,
-                f"{digits} belongs to county {digits[:6]}, not to {self.name} ({self.code})",
+                f"{digits} is another county, not {self.name} ({self.code})"
+                if len(digits) == 6
+                else f"{digits} belongs to county {digits[:6]}, not to {self.name} ({self.code})",
             )
         if len(digits) == 12:
             return self._village_code(digits)
