@@ -163,7 +163,7 @@ def test_the_list_is_there_as_json_and_in_chinese(desk, capsys):
     assert run(["feed", "list"]) == Code.DONE
     out = capsys.readouterr().out
     assert "官方" in out
-    assert "停更：no sign of life" in out
+    assert "停更：已 6 分钟没有动静" in out
 
 
 def test_the_tail_shows_each_document_and_again_what_became_of_it(desk, capsys):

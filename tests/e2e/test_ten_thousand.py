@@ -64,7 +64,7 @@ async def test_a_broker_that_drops_most_of_a_burst_costs_no_terminal_its_warning
         site = Site(
             tmp_path,
             broker=f"{{url: 'mqtt://127.0.0.1:{broker.port}'}}",
-            more="broadcast: {repeats: {orange: 1}}",
+            more="broadcast: {repeats: {orange: 1, yellow: 1, blue: 1}}",
         )
         async with site.serve("speaking") as process, a_fleet(site, report):
             (tmp_path / "w.xml").write_bytes(cap(codes=("623023000000",)))
