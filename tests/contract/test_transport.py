@@ -427,11 +427,24 @@ async def test_reports_wait_for_a_controller_that_is_being_restarted(mqtt: OverM
     assert mqtt.reports == [("t-0001", b"meanwhile")]
 
 
+def is_stopped(group: int) -> bool:
+    """Whether every process of the group stands still, every thread of it (T in /proc/PID/stat)."""
+    states = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            with contextlib.suppress(OSError):  # it ended while we looked
+                for thread in (process / "task").iterdir():
+                    fields = (thread / "stat").read_text().rpartition(") ")[2].split()
+                    states += fields[:1] if int(fields[2]) == group else []
+    return bool(states) and set(states) <= {"T", "Z"}
+
+
 async def test_a_broker_that_hangs_is_an_error_and_then_an_outage(mqtt: OverMqtt) -> None:
     async with mqtt.running():
         await mqtt.up()
         os.killpg(mqtt.broker.pid, signal.SIGSTOP)
         try:
+            await until(lambda: is_stopped(mqtt.broker.pid))  # a signal takes effect in its own time
             with pytest.raises(TransportError):
                 async with asyncio.timeout(WAIT):
                     await mqtt.send(ToGroup("all"), b"x")
