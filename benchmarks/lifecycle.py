@@ -2,7 +2,7 @@
 
 FILE holds one warning a line (gzip or not): adcode, type, color, issued, expires, name, first_seen,
 last_seen, as `SOURCES.md` beside the recording says. Each county takes its own warnings and those of its
-prefecture and province through `alerts.rehearsal`, at the minute of their issue, as from the bureau's own
+prefecture and province through `alerts.replay`, at the minute of their issue, as from the bureau's own
 feed. What leaves the list before its end is taken as a list feed would: two polls later, as no longer
 listed. `--weeks` plays the week again and again, to show that memory stays flat.
 """
@@ -28,7 +28,7 @@ from alerts import hazards
 from alerts.fatigue import BEIJING, Form, Rules
 from alerts.lifecycle import GONE, Cancel, Continuation, Duplicate, Ignored, New, Stale, Update
 from alerts.model import Alert, Area, CodeScheme, Colour, Info, MsgType, Reference, RegionCode, Scope, Status
-from alerts.rehearsal import Rehearsal, Told
+from alerts.replay import Rehearsal, Told
 
 COLOURS: Final = {"红色": Colour.RED, "橙色": Colour.ORANGE, "黄色": Colour.YELLOW, "蓝色": Colour.BLUE}
 RECORDING: Final = (

@@ -13,6 +13,7 @@ from alerts.model import (
     Colour,
     Info,
     MsgType,
+    Polygon,
     Reference,
     RegionCode,
     Scope,
@@ -61,6 +62,11 @@ COUNTY = County(
 )
 ALL = frozenset(village.key for village in COUNTY.villages)
 HERE = frozenset({"v3", "v4"})
+
+
+def box(south: float, west: float, north: float, east: float) -> Polygon:
+    """A rectangle in degrees, closed."""
+    return Polygon(((south, west), (south, east), (north, east), (north, west), (south, west)))
 
 
 def alert(identifier: str = "A", **changes: Any) -> Alert:

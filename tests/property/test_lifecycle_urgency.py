@@ -19,7 +19,7 @@ from alerts.area import cut
 from alerts.fatigue import Form, Message, Rules, Sounding, judge
 from alerts.lifecycle import New, State, classify, remember
 from alerts.model import Colour, Severity, Urgency
-from alerts.rehearsal import Rehearsal
+from alerts.replay import Rehearsal
 from config.schema import (
     BroadcastOptions,
     Fatigue,

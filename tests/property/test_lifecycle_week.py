@@ -11,7 +11,7 @@ import pytest
 from alerts.fatigue import Form, Rules
 from alerts.lifecycle import Cancel, Duplicate, Stale
 from alerts.model import Colour, MsgType
-from alerts.rehearsal import Rehearsal
+from alerts.replay import Rehearsal
 from benchmarks import lifecycle
 
 REAL = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from alert_builders import box
 from pydantic import ValidationError
 
 from alerts.area import USUAL_SHARE, cut
@@ -14,11 +15,6 @@ from alerts.regions import County, Township, Village
 from config.schema import Targeting
 from terminals.fleet import EVERYONE, Fleet, Selection, cover, select
 from terminals.model import Terminal
-
-
-def box(south: float, west: float, north: float, east: float) -> Polygon:
-    return Polygon(((south, west), (south, east), (north, east), (north, west), (south, west)))
-
 
 COUNTY = County(
     key="made-up",

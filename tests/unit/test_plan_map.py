@@ -11,6 +11,7 @@ from pathlib import Path
 
 import defusedxml.ElementTree
 import pytest
+from alert_builders import box
 from PIL import Image
 from pydantic import ValidationError
 
@@ -34,10 +35,6 @@ from terminals.model import Terminal
 NOW = datetime(2026, 7, 15, 7, tzinfo=UTC)
 ISSUER = Issuer(name="某县应急管理局")
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def box(south: float, west: float, north: float, east: float) -> Polygon:
-    return Polygon(((south, west), (south, east), (north, east), (north, west), (south, west)))
 
 
 COUNTY = County(

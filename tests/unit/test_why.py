@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from alert_builders import alert
+from alert_builders import alert, box
 
 from alerts import intensity
 from alerts.area import cut
@@ -26,10 +26,6 @@ from terminals.model import Terminal
 
 NOW = datetime(2026, 7, 15, 7, tzinfo=UTC)
 ISSUER = Issuer(name="某县应急管理局")
-
-
-def box(south: float, west: float, north: float, east: float) -> Polygon:
-    return Polygon(((south, west), (south, east), (north, east), (north, west), (south, west)))
 
 
 COUNTY = County(
