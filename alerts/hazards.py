@@ -113,7 +113,32 @@ HAZARDS: Final[tuple[Hazard, ...]] = (
         "evacuation", "", "紧急转移", "evacuation", 24, "紧急避险", "转移避险", "紧急撤离", "人员转移",
         "evacuate",
     ),
+    # The rest of the national list that a village can do something about (`event-codes` crosswalk).
+    _row(
+        "low_temperature", "11B08", "低温冻害", "low temperature freeze", 24,
+        "持续低温", "低温", "low temperature",
+    ),
+    _row("dry_hot_wind", "11B11", "干热风", "dry hot wind", 24),
+    _row("downburst", "11B12", "下击暴流", "downburst", 6),
+    _row("avalanche", "11B13", "雪崩", "avalanche", 24),
+    _row("sea_gale", "11B23", "海上大风", "gale at sea", 24, "海区大风"),
+    _row("heat_stroke", "11B24", "高温中暑", "heat stroke", 24, "中暑气象条件", "中暑"),
+    _row("freeze", "11B27", "冰冻", "freezing", 24),
+    _row("pollution", "11B29", "重污染", "heavy air pollution", 24, "重污染天气", "heavy pollution"),
+    _row("snow_freeze", "11B30", "低温雨雪冰冻", "rain, snow and ice", 24, "雨雪冰冻"),
+    _row("ozone", "11B32", "臭氧", "ozone", 24),
+    _row("cold", "11B34", "寒冷", "severe cold", 24, "严寒"),
+    _row("continuous_rain", "11B35", "连阴雨", "continuous rain", 24),
+    _row("sea_fog", "11B53", "海上大雾", "sea fog", 12, "海区大雾"),
+    # Notices, not dangers. Only their whole names are known, so that no warning that speaks of a power cut is
+    # taken for one; a message that our own operator gives the key is one.
+    _row("water_outage", "", "停水通知", "water outage notice", 24),
+    _row("power_outage", "", "停电通知", "power outage notice", 24),
+    _row("notice", "", "日常通知", "routine notice", 24),
 )  # fmt: skip
+
+NOTICES: Final = frozenset({"water_outage", "power_outage", "notice"})
+"""Hazards that are no danger: said without alarm (`tts.script`)."""
 
 _BY_KEY: Final = {hazard.key: hazard for hazard in (*HAZARDS, UNKNOWN)}
 _BY_CODE: Final = {hazard.code: hazard for hazard in HAZARDS if hazard.code}

@@ -7,99 +7,61 @@ expected, until when, what else to do, and the danger and the action once more.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from string import Formatter
-from typing import Any, Final
+from typing import Final
 
 from alerts import hazards
 from alerts.model import Colour
+from tts.cleaning import MAX_SOURCE, clean, for_offices, key, limited, tidy
+from tts.phrases import MANDARIN, language, slots_of
+from tts.slots import WAIVED, Role, Said, Slot, amounts, disagreements
+from tts.structure import HazardTemplate, ScriptError, Templates
 from tts.voice import Kind, Stage
+
+__all__ = [
+    "BEIJING",
+    "Fallback",
+    "Script",
+    "ScriptError",
+    "ScriptRequest",
+    "Spoken",
+    "Templates",
+    "Unsayable",
+    "compose",
+    "compose_all",
+    "seconds",
+    "spaced",
+    "spoken_time",
+]
 
 BEIJING: Final = timezone(timedelta(hours=8))
 """China has had one time and no summer time since 1991; needs no tz database."""
 MAX_DESCRIPTION: Final = 120
 """Characters of the source's own text that are spoken; the rest is listed in `Script.omitted`."""
 MAX_INSTRUCTION: Final = 90
-MAX_SENTENCE: Final = 60
+ACTION_WITHIN_S: Final = 10.0
+"""Attention, danger and place, and the action: all said by then. An exercise says first that it is one."""
+SECONDS_PER_SYLLABLE: Final = 0.215
+"""Kokoro zm_yunjian at 0.95, the speed of a county that says nothing: measured on attention, leads and
+actions of 36 to 57 syllables, 0.210 to 0.220 s without the pauses."""
+SECONDS_BETWEEN: Final = 0.4
+"""`tts.audio.BETWEEN_SENTENCES`, which this pure file does not import for numpy's sake."""
 _LEAD_PLACES: Final = 2
 _MAX_PLACES: Final = 30
-
-_SLOTS: Final = frozenset(
-    {"places", "event", "colour", "issuer", "issued", "onset", "expires", "action", "lead"}
-)
+_MAX_EVENT: Final = 8
 
 
-class ScriptError(Exception):
-    """Nothing can be composed: templates or request are wrong; says where and what to do."""
+class Unsayable(ScriptError):
+    """A language cannot say this message: `reasons`, one for each line or word that it lacks."""
 
-
-@dataclass(frozen=True, slots=True)
-class HazardTemplate:
-    """One hazard's sentences: `actions` by colour; `severe` go with red and orange, `mild` with the rest."""
-
-    actions: Mapping[Colour, str]
-    severe: tuple[str, ...]
-    mild: tuple[str, ...]
-    lead: str = ""
-    cancel_lead: str = ""
-    source: str = ""
-    cancel_source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StageTemplate:
-    lead: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    attention: str
-    opening: str
-    closing: str
-
-
-@dataclass(frozen=True, slots=True)
-class Templates:
-    """One language's templates, checked by `parse_templates`."""
-
-    id: str
-    version: str
-    language: str
-    anywhere: str
-    colours: Mapping[Colour, str]
-    frames: Mapping[str, Frame]
-    test: tuple[str, ...]
-    stages: Mapping[str, StageTemplate]
-    all_clear_action: str
-    all_clear_more: tuple[str, ...]
-    calm_action: str
-    calm_more: tuple[str, ...]
-    dangerous_after: frozenset[str]
-    places: str
-    onset: str
-    expires: str
-    again: str
-    hazards: Mapping[str, HazardTemplate]
-
-    def hazard(self, key: str) -> HazardTemplate:
-        """The template of a hazard; the generic one where it has none of its own."""
-        return self.hazards.get(key, self.hazards["generic"])
-
-    def fixed_sentences(self, keys: Sequence[str]) -> tuple[str, ...]:
-        """Slotless sentences that messages about these hazards will need: worth speaking beforehand."""
-        out = [frame.attention for frame in self.frames.values()]
-        out += [text for frame in self.frames.values() for text in (frame.opening, frame.closing) if text]
-        out += [self.again, *(text for text in self.test if "{" not in text)]
-        for key in keys:
-            chosen = self.hazard(key)
-            out += [*chosen.actions.values(), *chosen.severe, *chosen.mild]
-        out += [self.all_clear_action, *self.all_clear_more, self.calm_action, *self.calm_more]
-        return tuple(dict.fromkeys(out))
+    def __init__(self, language: str, reasons: Sequence[str]) -> None:
+        self.language = language
+        self.reasons = tuple(dict.fromkeys(reasons))
+        more = f"; and {len(self.reasons) - 3} more" if len(self.reasons) > 3 else ""
+        super().__init__(f"{language} cannot say it: {'; '.join(self.reasons[:3])}{more}; say it in Mandarin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +85,11 @@ class ScriptRequest:
     language: str = "zh"
     short: bool = False
     """The attention word and one sentence only: for who has heard the rest (`alerts.fatigue`)."""
+    was: Colour | None = None
+    """The colour before, where `stage` is downgrade and it is known."""
+    siren: str = ""
+    """In an exercise, the pattern of civil defence that sounds instead of its chime: ``prepare``, ``raid``,
+    ``clear``, ``disaster``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +105,85 @@ class Script:
     """Attention, danger and place, action (and the exercise's words): what must be heard first."""
     omitted: tuple[str, ...] = ()
     """Sentences of the source that were left out, for length or because it is over; for the preview."""
+    kind: str = ""
+    stage: str = ""
+    said: tuple[Said, ...] = ()
+    """For each sentence, what it was made from."""
+    unsaid: tuple[str, ...] = ()
+    """What this language leaves to the Mandarin that follows it; for the operator."""
 
     def brief(self) -> Script:
         """The headline alone, rendered in a quarter of the time; the whole can follow it. Its sentences
         are those of the whole, so the voice speaks them once."""
-        return replace(self, sentences=self.headline, text="".join(self.headline))
+        made = {s.text: s for s in self.said}
+        return replace(
+            self,
+            sentences=self.headline,
+            text=spaced(self.headline, self.language),
+            said=tuple(made[text] for text in self.headline if text in made),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A language in which a message is not said, in whole or in part, and why; Mandarin says it."""
+
+    language: str
+    reason: str
+    whole: bool = True
+    """False: the language is heard, and `reason` is what of the message it leaves to the Mandarin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One message in the languages of one loudspeaker, in the order in which they are heard."""
+
+    scripts: tuple[Script, ...]
+    fallback: tuple[Fallback, ...]
+
+    @property
+    def language(self) -> str:
+        """As on the wire: ``bo+zh``."""
+        return "+".join(script.language for script in self.scripts)
+
+
+def compose_all(request: ScriptRequest, templates: Mapping[str, Templates], order: Sequence[str]) -> Spoken:
+    """`request` in the languages `order`, each checked against the Mandarin.
+
+    A language without templates, with a line that may not be aired, or that disagrees with the Mandarin is
+    left out, with the reason. Mandarin is said where it stands in `order`; where it does not, it follows
+    whenever another language is left out or leaves something to it. `templates` must have ``zh``; raises
+    ScriptError where even the Mandarin cannot be composed.
+    """
+    mandarin = compose(replace(request, language=MANDARIN), templates[MANDARIN])
+    scripts: list[Script] = []
+    fallback: list[Fallback] = []
+    for tag in dict.fromkeys(order):
+        if tag == MANDARIN:
+            scripts.append(mandarin)
+            continue
+        if tag not in templates:
+            fallback.append(Fallback(tag, "it has no templates"))
+            continue
+        try:
+            script = compose(replace(request, language=tag), templates[tag])
+        except Unsayable as error:
+            fallback += [Fallback(tag, reason) for reason in error.reasons]
+            continue
+        if wrong := disagreements(mandarin, script):
+            fallback += [Fallback(tag, reason) for reason in wrong]
+            continue
+        scripts.append(script)
+        fallback += [Fallback(tag, reason, whole=False) for reason in script.unsaid]
+    if mandarin not in scripts and (fallback or not scripts):
+        scripts.append(mandarin)
+    return Spoken(tuple(scripts), tuple(fallback))
 
 
 def compose(request: ScriptRequest, templates: Templates) -> Script:
     """The script of `request`. Raises ScriptError for another language than the templates', a naive time
-    or an empty issuer. An exercise says so at both ends; a test names neither hazard nor action."""
+    or an empty issuer, and Unsayable where a line that the message needs is missing or may not be aired in
+    a message of this kind. An exercise says so at both ends; a test names neither hazard nor action."""
     if request.language != templates.language:
         raise ScriptError(
             f"templates {templates.id} speak {templates.language}, not {request.language}; say it in Mandarin"
@@ -158,68 +194,141 @@ def compose(request: ScriptRequest, templates: Templates) -> Script:
             raise ScriptError(f"{name} {value.isoformat()} has no time zone; give an aware datetime")
     if not request.issuer.strip():
         raise ScriptError("issuer is empty; every message says who speaks")
-    sentences, headline, omitted = (_test if request.kind == "test" else _warning)(request, templates)
+    outline = (_test if request.kind == "test" else _warning)(request, templates)
+    words = _Words(request, templates, outline.places)
+    said = [s for item in outline.body for s in words.say(item)]
+    headline = [s.text for item in outline.headline for s in words.say(item)]
+    if words.missing:
+        raise Unsayable(templates.language, words.missing)
+    sentences = tuple(s.text for s in said)
     return Script(
         language=templates.language,
-        sentences=tuple(sentences),
-        text="".join(sentences),
+        sentences=sentences,
+        text=spaced(sentences, templates.language),
         template=templates.id,
         version=templates.version,
         headline=tuple(headline),
-        omitted=tuple(omitted),
+        omitted=outline.omitted,
+        kind=request.kind,
+        stage=request.stage,
+        said=tuple(said),
+        unsaid=tuple(dict.fromkeys(words.left)),
     )
 
 
-def _test(request: ScriptRequest, templates: Templates) -> tuple[list[str], list[str], list[str]]:
-    slots = _slots(request, templates)
-    said = [text.format(**slots) for text in templates.test]
-    return said, said, []
+def spaced(sentences: Sequence[str], tag: str) -> str:
+    """Sentences as one text, as the language writes them."""
+    return language(tag).gap.join(sentences)
 
 
-def _warning(request: ScriptRequest, templates: Templates) -> tuple[list[str], list[str], list[str]]:
-    frame = templates.frames[request.kind]
-    stage = templates.stages[request.stage]
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One sentence to be: a line of the templates, or a source's own words."""
+
+    role: Role
+    line: str
+    free: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """A message before it has a language."""
+
+    body: tuple[_Item, ...]
+    headline: tuple[_Item, ...]
+    places: tuple[str, ...]
+    """Those that the lead names; fewer than all of them, none where their names are too long."""
+    omitted: tuple[str, ...] = ()
+
+
+def _test(request: ScriptRequest, templates: Templates) -> _Outline:
+    said = tuple(_Item(Role.SOURCE if "{" in line else Role.LABEL, line) for line in templates.test)
+    return _Outline(said, said, tuple(_each(request.places)[:_LEAD_PLACES]))
+
+
+def _warning(request: ScriptRequest, templates: Templates) -> _Outline:
+    notice = request.hazard in templates.notices
+    frame = templates.frames[f"notice_{request.kind}" if notice else request.kind]
+    stage = _stage(request, notice)
+    lines = templates.stages[f"notice_{stage}" if notice else stage]
     chosen = templates.hazard(request.hazard)
-    slots = _slots(request, templates)
-    over = request.stage == "cancel"
-    lead = ((chosen.cancel_lead if over else chosen.lead) or stage.lead).format(**slots)
-    source = ((chosen.cancel_source if over else chosen.source) or stage.source).format(**slots)
+    parts = templates.parts["notice" if notice else "warning"]
+    over = stage == "cancel"
+    lead = _own(chosen.leads, stage) or lines.lead
+    if stage == "downgrade" and request.was is None:
+        lines = templates.stages["downgrade_unknown"]
+    source = _own(chosen.sources, stage) or lines.source
     action, more = _action(request, templates, chosen)
+    more = (*templates.milder, *more) if lead == templates.stages["downgrade"].lead else more
+    attention = _Item(Role.ATTENTION, frame.attention)
+    lead_item, action_item = _Item(Role.LEAD, _bare(lead, request)), _Item(Role.ACTION, action)
+    places = _places_of_the_lead(request, templates, frame.attention, lead_item.line, action)
 
-    free, omitted = _limited(clean(request.description, request.instruction), MAX_DESCRIPTION)
-    told, left = _limited(clean(request.instruction), MAX_INSTRUCTION)
+    free, omitted = limited(clean(request.description, request.instruction), MAX_DESCRIPTION)
+    orders = clean(request.instruction)
+    offices = [s for s in orders if for_offices(s)]
+    told, left = limited([s for s in orders if s not in offices], MAX_INSTRUCTION)
+    left += offices
+    if len(request.description) > MAX_SOURCE or len(request.instruction) > MAX_SOURCE:
+        left.append(f"原文超过{MAX_SOURCE}字，后面的没有读。")
     if over:  # A Cancel often repeats the warning's orders: "move at once" must not follow "it is over".
         told, left = [], [*told, *left]
     omitted += left
-    body = [source]
-    if (count := len(_each(request.places))) > _LEAD_PLACES:
-        listed = _listed(_tidied(request.places), _MAX_PLACES, count)
-        body.append(templates.places.format(**{**slots, "places": listed}))
-    body += free
+    guidance = {key(line): line for line in more}
+
+    def own_words(sentences: list[str]) -> list[_Item]:
+        """A source that says what our guidance says is taken for the guidance: other languages have it."""
+        known = [(guidance.get(key(text)), text) for text in sentences]
+        return [_Item(Role.MORE, line) if line else _Item(Role.FREE, "", text) for line, text in known]
+
+    body = [_Item(Role.SOURCE, _bare(source, request))]
+    if len(_each(request.places)) > len(places):
+        body.append(_Item(Role.PLACES, parts.places))
+    body += own_words(free)
     if not over:
         if request.onset and request.onset > request.issued + timedelta(minutes=30):
-            body.append(templates.onset.format(**slots))
+            body.append(_Item(Role.ONSET, parts.onset))
         if request.expires:
-            body.append(templates.expires.format(**slots))
-    body += told
-    closing = [frame.closing] if frame.closing else []
-    headline = [*([frame.opening] if frame.opening else []), frame.attention, lead, action]
+            body.append(_Item(Role.EXPIRES, parts.expires))
+    body += own_words(told)
+    body += [_Item(Role.MORE, line) for line in more]
+    closing = [_Item(Role.LABEL, frame.closing)] if frame.closing else []
+    opening = [_Item(Role.LABEL, frame.opening)] if frame.opening else []
+    headline = [*opening, attention, lead_item, action_item]
     if request.short:
         said = [*headline[:-1], *closing]
-        return said, said, omitted
+        return _Outline(tuple(said), tuple(said), places, tuple(omitted))
     said = list(headline)
-    for sentence in [*body, *more]:
-        if _key(sentence) not in {_key(s) for s in said}:
-            said.append(sentence)
+    for item in body:
+        if key(item.free or item.line) not in {key(s.free or s.line) for s in said}:
+            said.append(item)
     # Word for word the same, so that the voice does not speak them a second time.
-    said += [templates.again, lead, action]
-    return [*said, *closing], [*headline, *closing], omitted
+    said += [_Item(Role.AGAIN, templates.again), lead_item, action_item]
+    return _Outline((*said, *closing), (*headline, *closing), places, tuple(omitted))
+
+
+def _stage(request: ScriptRequest, notice: bool) -> Stage:
+    """A downgrade is to a colour; without one, and for a notice, it is an update."""
+    if request.stage == "downgrade" and (notice or request.colour is None):
+        return "update"
+    return request.stage
+
+
+def _own(lines: Mapping[str, str], stage: Stage) -> str:
+    return lines.get(stage, "" if stage == "cancel" else lines.get("", ""))
+
+
+def _bare(line: str, request: ScriptRequest) -> str:
+    """The form of a line for a warning without a colour."""
+    return line if request.colour else line.replace("{colour}", "")
 
 
 def _action(
     request: ScriptRequest, templates: Templates, chosen: HazardTemplate
 ) -> tuple[str, tuple[str, ...]]:
     if request.stage == "cancel":
+        if chosen.clear:
+            return chosen.clear, ()
         if request.hazard in templates.dangerous_after:
             return templates.all_clear_action, templates.all_clear_more
         return templates.calm_action, templates.calm_more
@@ -227,22 +336,157 @@ def _action(
     return chosen.actions[colour], chosen.severe if colour.rank <= 2 else chosen.mild
 
 
-def _slots(request: ScriptRequest, templates: Templates) -> dict[str, str]:
-    event = re.sub(r"(?:风险)?预警(?:信号)?$|(?<=.)(?:事件|灾害)$", "", _tidy(request.event))
+def _places_of_the_lead(
+    request: ScriptRequest, templates: Templates, attention: str, lead: str, action: str
+) -> tuple[str, ...]:
+    """As many names, at most two, as leave the action within ten seconds. None where even one is too long:
+    the loudspeaker stands in one of them, and all are named right after who speaks."""
     each = _each(request.places)
+    slots = _mandarin_slots(request, templates)
+    for count in range(min(_LEAD_PLACES, len(each)), 0, -1):
+        filled = lead.format(**slots | {"places": _listed(each, count, len(each))})
+        if seconds([attention, filled, action]) <= ACTION_WITHIN_S:
+            return tuple(each[:count])
+    return ()
+
+
+def seconds(sentences: Sequence[str]) -> float:
+    """How long Mandarin sentences take to say, in seconds, at the measured pace."""
+    syllables = sum(
+        len(re.findall("[\u3400-\u9fff]", s)) + sum(2 * len(n) - 1 for n in re.findall(r"\d+", s))
+        for s in sentences
+    )
+    return syllables * SECONDS_PER_SYLLABLE + (len(sentences) - 1) * SECONDS_BETWEEN
+
+
+def _mandarin_slots(request: ScriptRequest, templates: Templates) -> dict[str, str]:
     return {
-        "places": _listed(each, _LEAD_PLACES, len(each)) or templates.anywhere,
-        "event": event or hazards.by_key(request.hazard).zh,
+        "event": _event(request),
         "colour": templates.colours[request.colour] if request.colour else "",
-        "issuer": _tidy(request.issuer),
-        "issued": spoken_time(request.issued),
-        "onset": spoken_time(request.onset) if request.onset else "",
-        "expires": spoken_time(request.expires) if request.expires else "",
+        "was": templates.colours[request.was] if request.was else "",
+        "issuer": tidy(request.issuer),
     }
 
 
+def _event(request: ScriptRequest) -> str:
+    event = re.sub(r"(?:风险)?预警(?:信号)?$|(?<=.)(?:事件|灾害)$", "", tidy(request.event))
+    return event if 0 < len(event) <= _MAX_EVENT else hazards.by_key(request.hazard).zh
+
+
+class _Words:
+    """An outline's sentences in one language; what it lacks is collected in `missing` and `left`."""
+
+    def __init__(self, request: ScriptRequest, templates: Templates, places: tuple[str, ...]) -> None:
+        self._request = request
+        self._templates = templates
+        self._places = places
+        self._language = language(templates.language)
+        self.missing: list[str] = []
+        self.left: list[str] = []
+
+    def say(self, item: _Item) -> list[Said]:
+        """The sentence, or none: then it is told why."""
+        if item.free:
+            return self._free(item.free)
+        text, why = self._templates.say(item.line, self._request.kind)
+        slots = tuple(self._slot(name, item.role) for name in slots_of(item.line)) if not why else ()
+        if why and item.role in WAIVED:
+            self.left.append(why)
+        elif why:
+            self.missing.append(why)
+        if why or any(slot is None for slot in slots):
+            return []
+        kept = tuple(slot for slot in slots if slot is not None)
+        filled = text.format(**{slot.name: slot.said for slot in kept})
+        canonical = item.line
+        if item.role is Role.ACTION:
+            kept = (*kept, Slot("action", canonical, filled))
+        return [Said(filled, item.role, canonical, kept)]
+
+    def _free(self, sentence: str) -> list[Said]:
+        found = amounts(sentence)
+        if self._templates.language == MANDARIN:
+            return [Said(sentence, Role.FREE, "", tuple(Slot("amount", a.value, "") for a in found))]
+        self.left.append(f"the source's own words: {sentence}")
+        out = []
+        for amount in found:
+            text, why = self._templates.say(amount.line, self._request.kind)
+            if why:
+                self.left.append(why)
+            else:
+                filled = text.format(**dict(amount.values))
+                out.append(Said(filled, Role.AMOUNT, amount.line, (Slot("amount", amount.value, ""),)))
+        return out
+
+    def _slot(self, name: str, role: Role) -> Slot | None:
+        request, templates = self._request, self._templates
+        match name:
+            case "places":
+                each = _each(request.places)
+                if role is Role.PLACES:
+                    return self._list(tuple(_tidied(request.places)[:_MAX_PLACES]), len(each), ())
+                return self._list(self._places, len(each), (templates.anywhere,))
+            case "issuer":
+                return self._word(name, tidy(request.issuer), tidy(request.issuer))
+            case "event":
+                named = _event(request)
+                if self._templates.language != MANDARIN and not self._templates.say(named, request.kind)[0]:
+                    named = hazards.by_key(request.hazard).zh
+                return self._word(name, named, request.hazard)
+            case "colour" | "was":
+                colour = request.colour if name == "colour" else request.was
+                return self._word(name, templates.colours[colour], colour.value) if colour else None
+            case "issued" | "onset" | "expires":
+                return self._time(name, getattr(request, name))
+        raise ScriptError(f"slot {{{name}}} stands in a line that cannot have it; mend the templates")
+
+    def _word(self, slot: str, zh: str, value: str) -> Slot | None:
+        if self._templates.language == MANDARIN:
+            return Slot(slot, value, self._templates.book.text(zh, self._request.kind)[0] or zh)
+        said, why = self._templates.say(zh, self._request.kind)
+        if why:
+            self.missing.append(why)
+            return None
+        return Slot(slot, value, said)
+
+    def _place(self, zh: str) -> Slot | None:
+        """A name as it stands in the book; or 大川镇老庄村 as the township's and the village's."""
+        if self._templates.language != MANDARIN and not self._templates.say(zh, self._request.kind)[0]:
+            for cut in range(len(zh) - 1, 0, -1):
+                parts = [self._templates.say(part, self._request.kind)[0] for part in (zh[:cut], zh[cut:])]
+                if all(parts):
+                    return Slot("places", zh, " ".join(parts))
+        return self._word("places", zh, zh)
+
+    def _list(self, names: tuple[str, ...], count: int, otherwise: tuple[str, ...]) -> Slot | None:
+        """Names, and of how many places in all where these are not all of them."""
+        value = "、".join(names) + (f" of {count}" if names and len(_each(names)) < count else "")
+        words = [self._place(one) for name in names or otherwise for one in name.split("、")]
+        said = self._language.comma.join(word.said for word in words if word is not None)
+        if any(word is None for word in words):
+            return None
+        if names and len(_each(names)) < count:
+            many, why = self._templates.say(self._templates.many, self._request.kind)
+            if why:
+                self.missing.append(why)
+                return None
+            said = many.format(places=said, count=count)
+        return Slot("places", value, said)
+
+    def _time(self, name: str, moment: datetime | None) -> Slot | None:
+        assert moment is not None, "the outline has this line only where there is a time"
+        local = moment.astimezone(BEIJING)
+        line = self._templates.minute if local.minute else self._templates.hour
+        text, why = self._templates.say(line, self._request.kind)
+        if why:
+            self.missing.append(why)
+            return None
+        said = text.format(month=local.month, day=local.day, hour=local.hour, minute=local.minute)
+        return Slot(name, local.replace(second=0, microsecond=0).isoformat(timespec="minutes"), said)
+
+
 def _tidied(names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(filter(None, map(_tidy, names))))
+    return list(dict.fromkeys(filter(None, map(tidy, names))))
 
 
 def _each(names: Sequence[str]) -> list[str]:
@@ -262,176 +506,3 @@ def spoken_time(moment: datetime) -> str:
     local = moment.astimezone(BEIJING)
     minutes = f"{local.minute}分" if local.minute else ""
     return f"{local.month}月{local.day}日{local.hour}时{minutes}"
-
-
-_INLINE_TAGS: Final = re.compile(r"</?(?:b|i|u|em|strong|font|span|a|small|big|sub|sup)(?:\s[^<>]*)?>", re.I)
-_TAGS: Final = re.compile(r"<(?:script|style)\b.*?</(?:script|style)\s*>|<!--.*?-->|<[^<>]*>", re.I | re.S)
-_URL: Final = re.compile(
-    r"(?:https?://|www\.)[^\s\u3000-\u9fff，。；、）】]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.I
-)
-_SOURCE: Final = re.compile(
-    r"[（(【\[]?\s*(?:预警)?(?:信息|消息|数据)?来源\s*[：:][^）)】\]。；\n]*(?:[）)】\]]|(?=[。；\n])|$)"
-)
-_LEVEL: Final = re.compile(r"[\[［【(（]\s*[IVⅠⅡⅢⅣ]{1,3}\s*级?\s*/[^\]］】)）]*[\]］】)）]")
-_SMS: Final = re.compile(
-    r"[（(]?(?:拒收|退订|回复?)\s*(?:请)?(?:回复?)?\s*[A-Za-z]{1,4}\d?(?:退订)?[）)]?[。.]?\s*$"
-    r"|【[^】]{2,20}(?:局|台|办|部|厅|站|中心|府|委|预警|移动|联通|电信)】"
-    r"|(?:点击|详情|查看)[^。；]{0,12}(?:链接|网址|公众号|详情)[^。；]*[：:]?\s*"
-)
-_GLUED: Final = re.compile(
-    r"^[^。；！？\n]*?(?:发布|解除|取消)[^。；：！？\n]{0,40}?(?:预警|警报|提示)(?:信号|信息)?\s*[：:]\s*"
-)
-_STAMP: Final = re.compile(
-    r"^[^。；，：\d]{2,30}?(?:\d{4}年)?\d{1,2}月\d{1,2}日\d{1,2}[时:：](?:\d{1,2}分?)?\s*(?=变更|更新|升级)"
-)
-_HEADLINE_ONLY: Final = re.compile(r"^[^。，；]*(?:发布|解除|取消)[^。，；]*(?:预警|警报)(?:信号)?[。！]?$")
-_LABEL: Final = re.compile(r"^(?:防御指南|防范建议|防御措施|防范措施|温馨提示|建议)\s*[：:]\s*")
-_NUMBERING: Final = re.compile(
-    r"^\s*(?:[（(]?\d{1,2}\s*[）)]|\d{1,2}\s*[、．.](?!\d)|[①-⑳]|[一二三四五六七八九十]是)\s*"
-)
-_EMPTY_PHRASES: Final = frozenset(
-    {"请注意防范", "请注意", "请做好防范", "请加强防范", "请有关单位和人员做好防范准备", "特此通知", "详情见"}
-)
-
-
-def clean(text: str, instruction: str = "") -> list[str]:
-    """Free text of a source as sentences fit to be said.
-
-    Out go markup, entities, addresses, SMS tails, level brackets, the note of origin, a headline glued in
-    front, labels and list numbers, empty phrases, and what `instruction` or an earlier sentence says
-    already. Words of substance stay as they are.
-    """
-    plain = html.unescape(html.unescape(text))
-    plain = _TAGS.sub("\n", _INLINE_TAGS.sub("", plain))
-    for pattern in (_URL, _SOURCE, _LEVEL, _SMS):
-        plain = pattern.sub("", plain)
-    plain = _tidy(plain, keep_breaks=True)
-    while (cut := _GLUED.sub("", plain, count=1)) != plain:
-        plain = cut
-    plain = _STAMP.sub("", plain)
-    later = {_key(s) for s in clean(instruction)} if instruction else set()
-    out: list[str] = []
-    seen: set[str] = set()
-    for raw in _split(plain):
-        sentence = _NUMBERING.sub("", _LABEL.sub("", _NUMBERING.sub("", raw)))
-        key = _key(sentence)
-        if (
-            len(key) < 2
-            or key in _EMPTY_PHRASES
-            or key in seen
-            or key in later
-            or _HEADLINE_ONLY.match(sentence)
-        ):
-            continue
-        seen.add(key)
-        out.append(sentence)
-    return out
-
-
-def _tidy(text: str, *, keep_breaks: bool = False) -> str:
-    """Without control characters, emoji and doubled blanks."""
-    kept = "".join(c for c in text if c.isprintable() or c == "\n")
-    kept = re.sub(
-        "[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200b-\u200f\ufeff*#|_~^`\\\\]+", _keep_tilde, kept
-    )
-    kept = re.sub(r"[ \t\u3000\xa0]+", " ", kept)
-    kept = re.sub(r"(?<=[^\x00-\x7f]) | (?=[^\x00-\x7f])", "", kept)
-    return re.sub(r"\s*\n\s*", "\n" if keep_breaks else "", kept).strip()
-
-
-def _keep_tilde(m: re.Match[str]) -> str:
-    return "~" if m[0] == "~" else ""
-
-
-def _split(text: str) -> list[str]:
-    """Sentences, each ending in 。！？; over-long ones are cut at a comma."""
-    out: list[str] = []
-    for part in re.findall(r"[^。！？!?；;\n]+[。！？!?；;]?", text):
-        sentence = part.strip(" ，,、：:；;")
-        while len(sentence) > MAX_SENTENCE:
-            cut = max(sentence.rfind(c, 0, MAX_SENTENCE) for c in "，,、：")
-            if cut < 10:
-                break
-            out.append(sentence[:cut].rstrip("，,、：") + "，")
-            sentence = sentence[cut + 1 :]
-        if _key(sentence):
-            out.append(sentence if sentence[-1] in "。！？!?" else sentence + "。")
-    return out
-
-
-def _limited(sentences: list[str], limit: int) -> tuple[list[str], list[str]]:
-    """The first sentences up to `limit` characters (always the first), and the rest."""
-    total = 0
-    for index, sentence in enumerate(sentences):
-        total += len(sentence)
-        if index and total > limit:
-            return sentences[:index], sentences[index:]
-    return sentences, []
-
-
-def _key(sentence: str) -> str:
-    return re.sub(r"[\W_]+", "", sentence)
-
-
-def parse_templates(data: Mapping[str, Any], *, where: str) -> Templates:
-    """Checked templates from a parsed file. Raises ScriptError naming the key that is missing or wrong."""
-    try:
-        shared = Templates(
-            id=str(data["id"]),
-            version=str(data["version"]),
-            language=str(data["language"]),
-            anywhere=str(data["anywhere"]),
-            colours={Colour(k): str(v) for k, v in data["colours"].items()},
-            frames={kind: Frame(**data["frame"][kind]) for kind in ("actual", "exercise")},
-            test=tuple(data["test"]["sentences"]),
-            stages={
-                stage: StageTemplate(data["stage"][stage]["lead"], data["stage"][stage]["source"])
-                for stage in ("first", "update", "continuation", "cancel")
-            },
-            all_clear_action=data["stage"]["cancel"]["action"],
-            all_clear_more=tuple(data["stage"]["cancel"]["more"]),
-            calm_action=data["stage"]["cancel"]["calm_action"],
-            calm_more=tuple(data["stage"]["cancel"]["calm_more"]),
-            dangerous_after=frozenset(data["stage"]["cancel"]["dangerous_after"]),
-            places=data["parts"]["places"],
-            onset=data["parts"]["onset"],
-            expires=data["parts"]["expires"],
-            again=data["parts"]["again"],
-            hazards=_hazards(data["hazards"]),
-        )
-    except KeyError as error:
-        raise ScriptError(f"{where}: {error.args[0]} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ScriptError(f"{where}: {error}") from error
-    known = {hazard.key for hazard in (*hazards.HAZARDS, hazards.UNKNOWN)} | {"generic"}
-    for key in sorted({*shared.hazards, *shared.dangerous_after} - known):
-        raise ScriptError(f"{where}: hazard {key} is not in the catalogue (alerts/hazards.py)")
-    for text in _strings(data):
-        for _, slot, _, _ in Formatter().parse(text):
-            if slot is not None and slot not in _SLOTS:
-                raise ScriptError(f"{where}: unknown slot {{{slot}}} in {text!r}; known: {sorted(_SLOTS)}")
-    return shared
-
-
-def _hazards(data: Mapping[str, Any]) -> dict[str, HazardTemplate]:
-    out: dict[str, HazardTemplate] = {}
-    for name, row in data.items():
-        template = HazardTemplate(
-            actions={colour: str(row[colour.value]) for colour in Colour},
-            severe=tuple(row["severe"]),
-            mild=tuple(row["mild"]),
-            **{k: row[k] for k in ("lead", "cancel_lead", "source", "cancel_source") if k in row},
-        )
-        for key in row.get("keys", [name]):
-            out[key] = template
-    if "generic" not in out:
-        raise KeyError("hazards.generic")
-    return out
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Mapping):
-        return [s for v in value.values() for s in _strings(v)]
-    return [s for v in value for s in _strings(v)] if isinstance(value, list) else []

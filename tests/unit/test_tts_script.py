@@ -7,8 +7,10 @@ import pytest
 
 from alerts import hazards
 from alerts.model import Colour
+from tts.cleaning import clean
 from tts.reading import hanzi, read
-from tts.script import ScriptError, ScriptRequest, clean, compose, parse_templates, spoken_time
+from tts.script import ScriptError, ScriptRequest, compose, spoken_time
+from tts.structure import parse_templates
 from tts.templates import load
 
 TEMPLATES = load("zh")
@@ -24,7 +26,7 @@ RAIN = ScriptRequest(
     expires=ISSUED + timedelta(hours=6),
     description="预计未来6小时降雨量将达50毫米以上。",
 )
-STAGES = ("first", "update", "continuation", "cancel")
+STAGES = ("first", "update", "continuation", "downgrade", "cancel")
 
 
 def said(request: ScriptRequest) -> str:
@@ -51,7 +53,10 @@ def test_a_rainstorm_says_everything_in_order_and_once_more() -> None:
     assert (script.template, script.version, script.language) == ("zh", TEMPLATES.version, "zh")
 
 
-@pytest.mark.parametrize("hazard", [h.key for h in (*hazards.HAZARDS, hazards.UNKNOWN)])
+WARNINGS = [h.key for h in (*hazards.HAZARDS, hazards.UNKNOWN) if h.key not in hazards.NOTICES]
+
+
+@pytest.mark.parametrize("hazard", WARNINGS)
 @pytest.mark.parametrize("colour", [*Colour, None])
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_hazard_colour_and_stage_is_complete(hazard: str, colour: Colour | None, stage: str) -> None:
