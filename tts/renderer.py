@@ -16,8 +16,8 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,8 @@ from tts.voice import (
     DEFAULT_VOICE,
     Kind,
     Signal,
+    SirenPermit,
+    Speaker,
     Speech,
     Stage,
     Voice,
@@ -40,17 +42,50 @@ log = logging.getLogger("tts.renderer")
 
 _LOG_LINES: Final = 200
 _MAX_ANSWER: Final = 400_000_000
-_IDLE: Final = 99
-"""Urgency of what nobody waits for."""
-_WARM_DEADLINE: Final = 120.0
-"""Seconds for the first load on a cold disk and for one sentence prepared."""
+_RATE: Final = 24_000
+_SAMPLE: Final = 4
+"""Bytes of a float32 sample."""
+_IDLE: Final = 45
+"""Urgency of the fixed sentences: behind whatever somebody waits for, before the countdown's set (50)."""
+_ANSWER_S: Final = 120.0
+"""Seconds for one answer, the wait for its turn not counted: the first load on a cold disk, the longest
+sentence. A process that takes longer hangs."""
+_PATIENCE_S: Final = 24 * 3600.0
+"""For its turn, of what nobody waits for: a day of warnings must not make the voice look broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Sentences of one language, one after the other, by one voice."""
+
+    sentences: tuple[str, ...]
+    speech: Speech | None = None
+    """By another voice, 24 kHz; None: the offline voice speaks them, or a person has."""
+    recorded: Mapping[str, Path] = field(default_factory=dict)
+    """Sentence → file (mono, 24 kHz) in which a person says exactly that."""
+    pause: float = 0.0
+    """Seconds of silence before it, where something precedes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a clip is shaped and packed, whatever it says."""
+
+    signal: Signal
+    speaker: Speaker = Speaker.HORN
+    codec: str = "mp3"
+    """``mp3``, ``opus`` (extra `audio-more`) or ``wav``."""
+    bit_rate: int = 32
+    """kbit/s."""
+    permit: SirenPermit | None = None
+    """Without it no siren is made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One playing, ready to be kept and sent; loudness and peak are of the decoded MP3."""
+    """One playing, ready to be kept and sent; loudness and peak are of the decoded clip."""
 
-    mp3: bytes
+    clip: bytes
     seconds: float
     lufs: float
     dbtp: float
@@ -60,6 +95,8 @@ class Rendered:
     model_sha256: str
     spoken: tuple[str, ...]
     """The words that were said, numbers written out, sentence by sentence."""
+    findings: tuple[str, ...] = ()
+    """What is wrong with it as sound (`tts.check`); it can still be aired."""
 
 
 class Renderer:
@@ -82,6 +119,8 @@ class Renderer:
         self._waiting = 0
         self._turn = _Turn()
         self._process: asyncio.subprocess.Process | None = None
+        self._killed: list[asyncio.subprocess.Process] = []
+        """Not waited for yet: a cancelled request cannot."""
         self._drains: set[asyncio.Task[None]] = set()
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
         self._serial = 0
@@ -114,21 +153,61 @@ class Renderer:
     ) -> Rendered:
         """Speak `script` as one loudspeaker clip, waiting in the queue included, within `deadline_s`.
 
-        The signal follows kind, colour and stage unless given. A smaller `urgency` goes first, and is let in
-        between any two sentences of what is being rendered. Once `needless` is set, it ends as closed before
-        the next sentence. Raises VoiceError.
+        The signal follows kind, colour and stage unless given; a smaller `urgency` goes first. Raises
+        VoiceError.
         """
-        ends = asyncio.get_running_loop().time() + deadline_s
-        for sentence in script.sentences:  # into the process's memory; then the whole costs only its shaping
-            one = {**self._speech([sentence], voice, speed), "op": "speak"}
-            await self._ask(one, b"", ends - asyncio.get_running_loop().time(), urgency, needless)
+        return await self.render_pieces(
+            [Piece(script.sentences)],
+            Form(signal or signal_for(kind, colour, stage)),
+            voice=voice,
+            speed=speed,
+            deadline_s=deadline_s,
+            urgency=urgency,
+            needless=needless,
+        )
+
+    async def render_pieces(
+        self,
+        pieces: Sequence[Piece],
+        form: Form,
+        *,
+        voice: str = DEFAULT_VOICE,
+        speed: float = DEFAULT_SPEED,
+        deadline_s: float = 60.0,
+        urgency: int = 0,
+        needless: asyncio.Event | None = None,
+    ) -> Rendered:
+        """One clip that says `pieces` in order. What is more urgent is let in between any two sentences,
+        nothing else is. Once `needless` is set, it ends as closed before the next sentence. Raises
+        VoiceError: for the speech of another voice also if it is silent or too short."""
+        said = [sentence for piece in pieces for sentence in piece.sentences]
         head = {
-            **self._speech(script.sentences, voice, speed),
+            **self._speech(said, voice, speed),
             "op": "render",
-            "signal": (signal or signal_for(kind, colour, stage)).value,
+            **asdict(form),
+            "rate": next((p.speech.sample_rate for p in pieces if p.speech), _RATE),
+            "pieces": [
+                {
+                    "sentences": list(piece.sentences),
+                    "recorded": {words: str(file) for words, file in piece.recorded.items()},
+                    "samples": len(piece.speech.pcm) // _SAMPLE if piece.speech else 0,
+                    "pause": piece.pause,
+                }
+                for piece in pieces
+            ],
         }
-        told, mp3 = await self._ask(head, b"", ends - asyncio.get_running_loop().time(), urgency, needless)
-        return _rendered(told, mp3)
+        payload = b"".join(piece.speech.pcm for piece in pieces if piece.speech)
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + deadline_s
+        with self._turn.place(urgency) as place:
+            for piece in pieces:
+                for sentence in piece.sentences if piece.speech is None else ():
+                    if sentence not in piece.recorded:
+                        # Into the process's memory; then the whole costs only its shaping.
+                        one = {**self._speech([sentence], voice, speed), "op": "speak"}
+                        await self._ask(one, b"", ends - loop.time(), needless=needless, place=place)
+            told, clip = await self._ask(head, payload, ends - loop.time(), needless=needless, place=place)
+        return _rendered(told, clip)
 
     async def read(self, sentences: Sequence[str], *, urgency: int = 0) -> tuple[str, ...]:
         """`sentences` with every number written out, for another voice to speak. Raises VoiceError."""
@@ -151,11 +230,16 @@ class Renderer:
         deadline_s: float = 30.0,
         urgency: int = 0,
     ) -> Rendered:
-        """The same loudspeaker clip from another voice's speech (24 kHz) of `sentences`, refused if it is
-        silent or too short for them. Raises VoiceError."""
-        head = {**self._speech(sentences, voice, speed), "op": "shape", "rate": speech.sample_rate}
-        told, mp3 = await self._ask({**head, "signal": signal.value}, speech.pcm, deadline_s, urgency)
-        return _rendered({"voice": voice, "model_sha256": "", "spoken": list(sentences), **told}, mp3)
+        """The loudspeaker clip of another voice's speech (24 kHz) of `sentences`, for a horn. Raises
+        VoiceError, also if it is silent or too short for them."""
+        return await self.render_pieces(
+            [Piece(tuple(sentences), speech)],
+            Form(signal),
+            voice=voice,
+            speed=speed,
+            deadline_s=deadline_s,
+            urgency=urgency,
+        )
 
     async def speak(
         self, sentences: Sequence[str], *, voice: str, speed: float = DEFAULT_SPEED, deadline_s: float = 60.0
@@ -169,19 +253,20 @@ class Renderer:
     ) -> str:
         """Load the model, then speak `sentences` into the process's memory, one by one, so that a real
         request never waits for more than one. Returns the model's sha256. Raises VoiceError."""
-        told, _ = await self._ask({"op": "warm"}, b"", _WARM_DEADLINE, _IDLE)
+        told, _ = await self._ask({"op": "warm"}, b"", _PATIENCE_S, _IDLE)
         for sentence in sentences:
             await self._ask(
-                {**self._speech([sentence], voice, speed), "op": "prepare"}, b"", _WARM_DEADLINE, _IDLE
+                {**self._speech([sentence], voice, speed), "op": "prepare"}, b"", _PATIENCE_S, _IDLE
             )
         return str(told["model_sha256"])
 
-    def voice(self, name: str = DEFAULT_VOICE) -> Voice:
-        """The port `Voice` over this process."""
-        return _WorkerVoice(self, name)
+    def voice(self, name: str = DEFAULT_VOICE, *, budget_s: float = 60.0) -> Voice:
+        """The port `Voice` over this process, waiting its turn included in `budget_s`."""
+        return _WorkerVoice(self, name, budget_s)
 
     async def close(self) -> None:
-        """End the process; waiting and later requests fail as closed."""
+        """End the process, and wait until it is gone, and those that were given up; waiting and later
+        requests fail as closed."""
         self._closed = True
         await self._stop()
 
@@ -199,17 +284,19 @@ class Renderer:
         deadline_s: float,
         urgency: int = 0,
         needless: asyncio.Event | None = None,
+        place: _Rank | None = None,
     ) -> tuple[dict[str, Any], bytes]:
         if self._waiting > self._queue:
             raise VoiceError(VoiceFailure.BUSY, f"{self._queue} requests are waiting already")
         self._waiting += 1
         began = False
         try:
-            async with asyncio.timeout(deadline_s), self._turn.of(urgency):
+            async with asyncio.timeout(deadline_s), self._turn.of(place or self._turn.rank(urgency)):
                 if needless is not None and needless.is_set():
                     raise VoiceError(VoiceFailure.CLOSED, "it is not needed any more")
                 began = True
-                return await self._exchange(head, payload)
+                async with asyncio.timeout(_ANSWER_S):
+                    return await self._exchange(head, payload)
         except TimeoutError as error:
             if began:
                 await self._stop()
@@ -279,75 +366,111 @@ class Renderer:
                 self._lines.append(line[:500])
                 log.debug("voice process: %s", line[:500])
 
-    def _abandon(self) -> asyncio.subprocess.Process | None:
+    def _abandon(self) -> None:
         """Kill the process and forget it at once: the next request starts its own."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        return process
+        if process is not None:
+            self._killed.append(process)
 
     async def _stop(self) -> None:
-        process = self._abandon()
-        if process is not None:
+        self._abandon()
+        while self._killed:
+            process = self._killed[-1]
             assert process.stdin is not None
             process.stdin.close()
             await process.wait()
+            if process in self._killed:
+                self._killed.remove(process)
         if self._drains:
             await asyncio.wait(self._drains)
 
 
+_Rank = tuple[int, int]
+"""Urgency, arrival: the smaller goes first."""
+
+
 class _Turn:
-    """One at a time; the most urgent of those who wait is next, equals as they came."""
+    """One at a time; the most urgent of those who wait is next, equals as they came.
+
+    What says several sentences holds a `place` while it speaks: what comes later, or is less urgent, does not
+    slip in between its sentences. Each would cost it as long as one of its own.
+    """
 
     def __init__(self) -> None:
         self._held = False
         self._arrivals = 0
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._places: list[_Rank] = []
+        self._waiting: list[tuple[_Rank, int, asyncio.Future[None]]] = []
+
+    def rank(self, urgency: int) -> _Rank:
+        self._arrivals += 1
+        return urgency, self._arrivals
+
+    @contextlib.contextmanager
+    def place(self, urgency: int) -> Iterator[_Rank]:
+        """The rank of everything that is asked with it."""
+        rank = self.rank(urgency)
+        self._places.append(rank)
+        try:
+            yield rank
+        finally:
+            self._places.remove(rank)
+            self._let_in()
 
     @contextlib.asynccontextmanager
-    async def of(self, urgency: int) -> AsyncIterator[None]:
-        if self._held:
-            turn = asyncio.get_running_loop().create_future()
-            self._arrivals += 1
-            heapq.heappush(self._waiting, (urgency, self._arrivals, turn))
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._pass_on()  # it was given to us in the same moment
-                raise
-        self._held = True
+    async def of(self, rank: _Rank) -> AsyncIterator[None]:
+        turn = asyncio.get_running_loop().create_future()
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (rank, self._arrivals, turn))
+        self._let_in()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()  # it was given to us in the same moment
+            raise
         try:
             yield
         finally:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        """The turn stays held while it is handed over, so that nobody slips in between."""
-        while self._waiting:
-            turn = heapq.heappop(self._waiting)[2]
-            if not turn.done():
-                turn.set_result(None)
-                return
         self._held = False
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """The turn is held from the moment it is given, so that nobody slips in between."""
+        while not self._held and self._waiting:
+            rank, _, turn = self._waiting[0]
+            if turn.done():
+                heapq.heappop(self._waiting)
+            elif self._places and min(self._places) < rank:
+                return
+            else:
+                heapq.heappop(self._waiting)
+                self._held = True
+                turn.set_result(None)
 
 
 class _WorkerVoice:
-    def __init__(self, renderer: Renderer, name: str) -> None:
+    def __init__(self, renderer: Renderer, name: str, budget_s: float) -> None:
         self._renderer = renderer
+        self._budget_s = budget_s
         self.name = name
         self.languages = frozenset({"zh"})
 
     async def speak(self, sentences: Sequence[str], *, speed: float) -> Speech:
-        return await self._renderer.speak(sentences, voice=self.name, speed=speed)
+        return await self._renderer.speak(sentences, voice=self.name, speed=speed, deadline_s=self._budget_s)
 
 
-def _rendered(told: Mapping[str, Any], mp3: bytes) -> Rendered:
-    if not mp3 or not math.isfinite(told["lufs"]):
+def _rendered(told: Mapping[str, Any], clip: bytes) -> Rendered:
+    if not clip or not math.isfinite(told["lufs"]):
         raise VoiceError(VoiceFailure.SILENT, "the voice process returned no sound")
     return Rendered(
-        mp3=mp3,
+        clip=clip,
         seconds=told["seconds"],
         lufs=told["lufs"],
         dbtp=told["dbtp"],
@@ -355,4 +478,5 @@ def _rendered(told: Mapping[str, Any], mp3: bytes) -> Rendered:
         voice=told["voice"],
         model_sha256=told["model_sha256"],
         spoken=tuple(told["spoken"]),
+        findings=tuple(told.get("findings", ())),
     )
