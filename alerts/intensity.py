@@ -22,12 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from alerts.area import Basis, Cut
 from alerts.model import Info, Quake, SeismicZone
 from alerts.regions import County
+from alerts.swave import EARTH_KM, S_KM_S
 
 Floats = NDArray[np.float32]
 
-EARTH_KM: Final = 6371.0
-S_KM_S: Final = 3.5
-"""Speed of the S wave (CENC's explainer, `geo.md` §7): of the direct wave, which carries the shaking."""
 USUAL_DEPTH_KM: Final = 10.0
 """Taken where a report gives no depth: CENC's own figure for shallow events."""
 CRUST_KM: Final = 30.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Final
 
 
 class Kind(StrEnum):
@@ -56,15 +57,35 @@ class Priority:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One rendering of the message; a terminal picks the first that its profile can play."""
+    """One rendering of the message; each terminal picks the one that fits its profile best."""
 
     language: str
+    """BCP 47 tags joined by ``+``, in the order spoken: ``zh``, ``bo+zh``."""
     codec: str
     sha256: str
     size: int
     """Bytes."""
     seconds: float
     """Length of one playing, signal and pauses included."""
+    speaker: str = ""
+    """Class of loudspeaker it was rendered for (`tts.voice.Speaker`); empty: for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quake:
+    """The earthquake that a terminal counts down to for its own position."""
+
+    origin_ms: int
+    """Unix ms."""
+    latitude: float
+    longitude: float
+    depth_km: float
+    magnitude: float
+    set: str
+    """Id of the held set with the countdown's clips; empty where none was placed."""
+
+
+PATIENCE_MS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +110,14 @@ class Broadcast:
     replaces: tuple[str, ...] = ()
     """Broadcasts of the same event that this one supersedes at the terminal, without a gap."""
     part: Part = Part.WHOLE
+    hazard: str = ""
+    """Key of `alerts.hazards`: which generic sentence a terminal falls back to."""
+    signal: str = ""
+    """A `tts.voice.Signal`: what a terminal generates while its clip is not there."""
+    patience_ms: int = PATIENCE_MS
+    """How long a terminal waits for its clip before it does so; 0 in the fast lane."""
+    quake: Quake | None = None
+    play_at: int = 0
+    """Wire time (Unix ms) at which all start together; 0: each as soon as it can."""
+    silent: bool = False
+    """A test of everything but the sound."""

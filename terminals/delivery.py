@@ -47,6 +47,12 @@ class State(StrEnum):
 
 RESUMED: Final = "resumed"
 """Reason of a `playing` that follows an interruption or a pre-emption in the same attempt."""
+FLOOR: Final = "floor"
+"""Reason of a `playing` that is only the generic sentence, or the signal alone: the message is missing."""
+BY_HAND: Final = "by-hand"
+"""Reason of the `playing` and `played` of a standing message; further ones are ``by-hand-2`` and so on."""
+SILENT: Final = "silent"
+"""Reason of what a silent test reports from `playing` on: the device was driven, and nothing was heard."""
 UNREACHED: Final = "unreached"
 
 FactKey = tuple[int, State, str]
@@ -71,17 +77,29 @@ _RANK: Final[dict[State, int]] = {
     State.PLAYED: 100,
 }
 _RESUMED_RANK: Final = 60
+_FLOOR_RANK: Final = 25
 
-# Worth another attempt: the cause may be gone when the terminal tries again. A wrong key, a lapsed window
-# or a dead amplifier will not mend itself within a warning.
-_RETRYABLE: Final = frozenset({"fetch", "hash-mismatch", "device-busy"})
+# What anybody can make a terminal say of our broadcast, by giving it something else under its name: perhaps
+# ours has not come at all (docs/security.md, "a broker").
+_FORGEABLE: Final = frozenset({"malformed", "unsigned", "unknown-key", "bad-signature", "wrong-role"})
+# Worth another attempt: the cause may be gone when the terminal tries again. A lapsed window or a dead
+# amplifier will not mend itself within a warning.
+_RETRYABLE: Final = frozenset({"fetch", "hash-mismatch", "device-busy"}) | _FORGEABLE
 
 
 def rank(key: FactKey) -> tuple[int, str, str]:
     """Total order of the facts of one attempt; a pure function of the fact, so folding order is moot."""
     _, state, reason = key
-    value = _RESUMED_RANK if state is State.PLAYING and reason == RESUMED else _RANK[state]
+    value = _RANK[state]
+    if state is State.PLAYING:
+        value = {RESUMED: _RESUMED_RANK, FLOOR: _FLOOR_RANK}.get(reason, value)
     return (value, state.value, reason)
+
+
+def is_message(key: FactKey) -> bool:
+    """Whether this fact says that the message itself was heard, and not its stand-in."""
+    _, state, reason = key
+    return state in (State.PLAYING, State.PLAYED) and reason not in (FLOOR, SILENT)
 
 
 def fold(facts: Facts, new: Iterable[tuple[FactKey, FactValue]]) -> dict[FactKey, FactValue]:
@@ -103,6 +121,8 @@ class Shown:
     at: int
     """ms; 0 for pending."""
     detail: str
+    floor: bool = False
+    """So far only the generic sentence was heard, or the signal alone; the message is missing."""
 
 
 _PENDING: Final = Shown(State.PENDING, 0, "", 0, "")
@@ -119,14 +139,22 @@ def shown(facts: Facts) -> Shown:
         last = max(key[0] for key in facts)
         top = max((key for key in facts if key[0] == last), key=rank)
     at, detail = facts[top]
-    return Shown(top[1], top[0], top[2], at, detail)
+    floor = any(reason == FLOOR for _, _, reason in facts) and not any(map(is_message, facts))
+    return Shown(top[1], top[0], top[2], at, detail, floor)
 
 
 def has_sounded(facts: Facts) -> bool:
     """Whether any part of it was heard: an all-clear is owed to exactly these."""
     return any(
-        state in (State.PLAYING, State.PLAYED, State.INTERRUPTED, State.PREEMPTED) for _, state, _ in facts
+        state in (State.PLAYING, State.PLAYED, State.INTERRUPTED, State.PREEMPTED) and reason != SILENT
+        for _, state, reason in facts
     )
+
+
+def may_be_forged(facts: Facts) -> bool:
+    """Whether all we know is a refusal that may have been of somebody else's words, and not of ours."""
+    seen = shown(facts)
+    return seen.state is State.REFUSED and seen.reason in _FORGEABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +174,8 @@ class Policy:
     attempts: int = 3
     stopping: bool = False
     """Nothing may start any more: what `next_action` calls a send or an ask is a Stop."""
+    standing: bool = False
+    """It waits at the terminal for a hand: `ready` is all that is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +230,8 @@ def is_settled(facts: Facts, policy: Policy) -> bool:
             return True
         case State.REFUSED | State.FAILED:
             return policy.stopping or seen.reason not in _RETRYABLE or seen.attempt >= policy.attempts
+        case State.READY | State.PLAYING | State.INTERRUPTED | State.PREEMPTED:
+            return policy.standing and not policy.stopping
         case _:
             return False
 
@@ -226,6 +258,9 @@ def next_action(facts: Facts, tried: Tried, now: int, policy: Policy) -> Action:
         return Ask() if now >= due else WaitUntil(due)
     base = max(tried.sent, tried.heard)
     match seen.state:
+        case State.PLAYING if seen.reason == FLOOR:
+            # The message may still come, or its last try fail.
+            due = max(tried.heard + policy.fetch_allowance, base + _patience(tried, policy))
         case State.ACCEPTED:
             due = max(tried.heard + policy.fetch_allowance, base + _patience(tried, policy))
         case State.READY:

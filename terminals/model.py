@@ -22,6 +22,8 @@ class Terminal:
     lat: float | None = None
     lon: float | None = None
     languages: tuple[str, ...] = ("zh",)
-    """In the village's order; the first clip it can play is taken."""
+    """In the village's order."""
     codecs: tuple[str, ...] = ("mp3",)
     enrolled: bool = False
+    speaker: str = "horn"
+    """Class of its loudspeaker, a `tts.voice.Speaker`."""

@@ -17,8 +17,9 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from re import ASCII
 from re import compile as regex
 from typing import Final
@@ -33,6 +34,8 @@ from terminals.wire import (
     Command,
     Play,
     Query,
+    Ring,
+    Stage,
     Stop,
     Time,
     Upward,
@@ -67,7 +70,10 @@ class KeyRole(StrEnum):
     EXERCISE = "exercise"
     TEST = "test"
     SERVICE = "service"
-    """Time and Query only: makes no sound."""
+    """Time, Query and Stage only: makes no sound."""
+    ROOT = "root"
+    """Ring only: says which other keys are to be believed. Comes to a terminal at enrolment and in no other
+    way, so that it can lie in a safe."""
 
 
 SOUNDING: Final = frozenset({KeyRole.ACTUAL, KeyRole.EXERCISE, KeyRole.TEST})
@@ -129,12 +135,15 @@ class Signer:
 
 
 def may_seal(role: KeyRole, command: Command) -> bool:
-    """The role table: Play and Stop by the key of their own role, Time and Query by the service key."""
+    """The role table: Play and Stop by the key of their own role, Ring by a root key, all else by the service
+    key."""
     match command:
         case Play() | Stop():
             return role in SOUNDING and command.role == role.value
-        case Query() | Time():
+        case Query() | Time() | Stage():
             return role is KeyRole.SERVICE
+        case Ring():
+            return role is KeyRole.ROOT
 
 
 def new_signer(role: KeyRole, entropy: bytes, *, sandbox: bool = False) -> Signer:
@@ -154,6 +163,8 @@ class KeyRing:
     """The public keys that a terminal believes, by key id. Compared and hashed by identity."""
 
     keys: Mapping[str, tuple[KeyRole, Ed25519PublicKey]]
+    until: Mapping[str, int] = field(default_factory=dict)
+    """Key id → wire ms from which nothing is taken under it; absent: open. For whoever knows the time."""
 
     @classmethod
     def of(cls, signers: Iterable[Signer]) -> KeyRing:
@@ -189,6 +200,30 @@ class KeyRing:
         if len(sorts) > 1:
             raise RingError(f"sandbox and real keys in one ring: {', '.join(sorted(self.keys))}")
         return sorts == {True}
+
+
+@lru_cache(16)
+def renewed(enrolled: KeyRing, body: bytes) -> KeyRing:
+    """The ring after the Ring in `body`: the root keys of the enrolment and the keys that it names.
+
+    Raises RingError. Remembered, so that the terminals of a simulator share one ring and with it what
+    `open_command` has verified.
+    """
+    try:
+        ring = decode_command(body)
+    except WireError as error:
+        raise RingError(f"not a Ring: {error}") from error
+    if not isinstance(ring, Ring):
+        raise RingError(f"a {type(ring).__name__} is no Ring")
+    named = KeyRing.from_dict({k: {"role": e.role, "public": e.public} for k, e in ring.keys.items()})
+    for key_id, (role, _) in named.keys.items():
+        if role is KeyRole.ROOT:
+            raise RingError(f"key {key_id}: a root key comes only with the enrolment")
+    roots = {key_id: key for key_id, key in enrolled.keys.items() if key[0] is KeyRole.ROOT}
+    both = KeyRing({**roots, **named.keys}, {k: e.until for k, e in ring.keys.items() if e.until})
+    if both.is_sandbox != enrolled.is_sandbox:
+        raise RingError("its keys are of the other class, sandbox or real")
+    return both
 
 
 def _check_key_id(key_id: str, role: KeyRole) -> None:

@@ -23,226 +23,123 @@ actual and service keys move the clock, and tables that overflow give up the lea
 from __future__ import annotations
 
 import random as _random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from hashlib import sha256
 from itertools import islice
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
-from terminals.delivery import RESUMED, State
+from terminals.agent.admission import (
+    MAX_LIFETIME_MS,
+    MAX_STANDING,
+    MAX_STANDING_MS,
+    may_retry,
+    objection,
+)
+from terminals.agent.choice import Profile
+from terminals.agent.choice import fitting as _fitting
+from terminals.agent.clock import NONCE_MS, TOLERANCE_MS, Followed, SignedClock
+from terminals.agent.effects import (
+    Alarm,
+    Effect,
+    Fetch,
+    FetchManifest,
+    Save,
+    Send,
+    Silence,
+    Sound,
+    Subscribe,
+)
+from terminals.agent.kept import Durable, DurableError, Record, Spent, StagedSet
+from terminals.agent.keys import has_lapsed, kept_ring, lacking
+from terminals.agent.ledger import MAX_DETAIL, Ledger, Reason, by_hand, heard, plain, stands
+from terminals.agent.loudspeaker import ROLE_RANK, SIGNAL_S, Loudspeaker, urgency
+from terminals.agent.sets import Fitting, StagedSets
+from terminals.agent.shelf import Shelf
+from terminals.delivery import State
 from terminals.model import is_simulated
 from terminals.seal import (
     KeyRing,
     KeyRole,
     OpenedCommand,
+    RingError,
     SealError,
+    SealReason,
     claimed_command,
     open_command,
+    renewed,
     seal_report,
 )
-from terminals.wire import Clip, Fact, Health, Hello, Play, Query, Report, Stop, Targets, Time
+from terminals.wire import (
+    Fact,
+    Health,
+    Hello,
+    Manifest,
+    Play,
+    Probe,
+    Query,
+    Report,
+    Ring,
+    Stage,
+    Staged,
+    Stop,
+    Targets,
+    Time,
+    Upward,
+)
 
-MAX_LIFETIME_MS: Final = 24 * 3_600_000
-"""expires − issued of a Play (design §5): how long a counter must be kept."""
-TOLERANCE_MS: Final = 120_000
-"""How far a signed time may lie behind ours before we keep our own and say so."""
-NONCE_MS: Final = 30_000
-"""A Time answers a Hello no older than this, so our clock is behind by at most this much."""
+__all__ = [
+    "MAX_LIFETIME_MS",
+    "MAX_STANDING",
+    "MAX_STANDING_MS",
+    "NONCE_MS",
+    "SIGNAL_S",
+    "TOLERANCE_MS",
+    "Alarm",
+    "Core",
+    "Durable",
+    "DurableError",
+    "Effect",
+    "Fetch",
+    "FetchManifest",
+    "Identity",
+    "NotByHand",
+    "Profile",
+    "Reason",
+    "Record",
+    "Save",
+    "Send",
+    "Silence",
+    "Sound",
+    "Spent",
+    "StagedSet",
+    "Standing",
+    "Subscribe",
+]
+
+PROBE_MS: Final = 2_000
+"""An answer to a probe that takes longer is of no use."""
+RING_HELLO_MS: Final = 5_000
+"""Within this a new ring is told, so that a county does not say so at once."""
 HELLO_RETRY_MS: Final = 2_000
 HELLO_RETRY_MAX_MS: Final = 30_000
 HELLO_EVERY_MS: Final = 900_000
 """Time and health anew; a quartz of 50 ppm drifts 45 ms meanwhile."""
 HELLO_DOUBT_MS: Final = 60_000
 HELLO_GAP_MS: Final = 1_000
-LEAD_MS: Final = 2_000
-"""A Sound is ordered this long before its start, so that the device can be ready."""
-START_MS: Final = 10_000
-"""A device that has not started this long after it should is broken."""
-SLACK_MS: Final = 30_000
-"""A playing may take a quarter longer than its length and this; then the device is stuck."""
 RETRIES: Final = 2
 """Own retries of a fetch."""
-MAX_RECORDS: Final = 256
-MAX_SPENT: Final = 2_048
-MAX_COUNTERS: Final = 1_024
-"""Per key. Above it the lowest are forgotten and everything below them is refused as a replay."""
 MAX_WAITING: Final = 16
-MAX_FACTS: Final = 24
-"""Per broadcast, so that a Report of the longest details fits wire.MAX_BODY."""
-MAX_DETAIL: Final = 100
 REFUSALS_PER_MINUTE: Final = 10
 """Answers to what is not genuine: a flood must not use us as its amplifier."""
 
-_MAGIC: Final = b"FHD1"
-_ROLE_RANK: Final = {KeyRole.ACTUAL: 0, KeyRole.EXERCISE: 1, KeyRole.TEST: 2, KeyRole.SERVICE: 3}
+_NOBODY: Final = Targets()
+_NO_MANIFESTS: Final[Mapping[str, Manifest]] = {}
+_HELLO: Final = "h"
+_PROBE: Final = "p"
+"""First letter of a nonce: which of our questions was answered."""
 _CLOCK_ROLES: Final = frozenset({KeyRole.ACTUAL, KeyRole.SERVICE})
-
-
-class Reason(StrEnum):
-    """Why; the reasons of `SealReason` and those of the host's `broke` come beside these."""
-
-    WRONG_ROLE = "wrong-role"
-    LIFETIME = "lifetime"
-    WINDOW = "window"
-    """not_before or play_at lies at or after expires: it could never start."""
-    EXPIRED = "expired"
-    REPLAY = "replay"
-    STOPPED = "stopped"
-    NEVER_HAD = "never-had"
-    REPLACED = "replaced"
-    NO_VARIANT = "no-variant"
-    FETCH = "fetch"
-    HASH_MISMATCH = "hash-mismatch"
-    DEVICE_BUSY = "device-busy"
-    """More at once than this terminal keeps; worth another attempt."""
-    NO_START = "no-start"
-    STUCK = "stuck"
-    UNKNOWN_KEY = "unknown-key"
-    """The key that sealed it has left the ring since."""
-
-
-# --- what is kept on disk ----------------------------------------------------------------------------
-
-
-class DurableError(Exception):
-    """The kept state is torn or of another version: what is wrong. Start with a new `Durable()`, tell
-    somebody, and keep the file: replays are then caught by the time floor of the controller's answer
-    alone."""
-
-
-class Record(Struct):
-    """What became of one broadcast here. `play` has no targets and only the chosen clip; None: no sound
-    was ever wanted (refused, or stopped before it came)."""
-
-    broadcast: str
-    role: KeyRole
-    key: str
-    attempt: int
-    expires: int
-    arrival: int
-    facts: list[Fact]
-    play: Play | None = None
-    outcome: State | None = None
-    """None while something may still sound."""
-    stopped: bool = False
-    sounding: bool = False
-    """The device was taking samples when this was saved."""
-    resumes: bool = False
-
-
-class Spent(Struct, frozen=True):
-    """The rest of a record that had to make room: never again, and what its end was."""
-
-    role: KeyRole
-    expires: int
-    fact: Fact
-
-
-class Durable(Struct):
-    """Everything that survives a power cut. Times are wire time, ms."""
-
-    floor: int = 0
-    groups: tuple[str, ...] | None = None
-    """As the last Time said; None: as enrolled."""
-    highest: dict[str, int] = {}
-    """Key id → highest counter accepted."""
-    low: dict[str, int] = {}
-    """Key id → every counter up to this one counts as accepted."""
-    accepted: dict[str, dict[int, int]] = {}
-    """Key id → counter → expires of its command."""
-    records: dict[str, Record] = {}
-    """Oldest first, at most MAX_RECORDS."""
-    spent: dict[str, Spent] = {}
-    arrivals: int = 0
-
-    def to_bytes(self) -> bytes:
-        """For a file that is written anew and renamed into place, fsync before the rename."""
-        body = _durable_encoder.encode(self)
-        return _MAGIC + b" " + sha256(body).hexdigest().encode() + b"\n" + body
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Durable:
-        """Raises DurableError unless every byte of a `to_bytes` of this version is there."""
-        header, newline, body = data.partition(b"\n")
-        magic, _, digest = header.partition(b" ")
-        if magic != _MAGIC or not newline:
-            raise DurableError(f"no {_MAGIC.decode()} header: empty, torn or of another version")
-        if digest != sha256(body).hexdigest().encode():
-            raise DurableError(f"torn: the hash of its {len(body)} bytes is another")
-        try:
-            return _durable_decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DurableError(f"whole, but not this version's: {error}") from error
-
-
-_durable_encoder = msgspec.json.Encoder()
-_durable_decoder = msgspec.json.Decoder(Durable)
-
-
-# --- what the host is told to do ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Save:
-    """Make `Durable` safe before any later effect of this list. Always first, at most one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Publish these sealed bytes on this terminal's report topic; best effort."""
-
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Get `url` after `delay_ms`, check size and SHA-256 before it counts as held, then call `fetched`."""
-
-    clip: Clip
-    url: str
-    delay_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """Play the clip `repeats` times from `at_mono` (at once if past), never starting at or after
-    `until_mono`. Then call `started` when the device takes samples, and `finished` or `broke`."""
-
-    broadcast: str
-    clip: Clip
-    repeats: int
-    volume: int
-    """Percent."""
-    at_mono: int
-    until_mono: int
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """Stop this Sound now, started or not. Nothing is to be called for it."""
-
-    broadcast: str
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribe:
-    """The complete list of group topics to be subscribed to, beside the terminal's own."""
-
-    groups: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """Something that an engineer should see in this terminal's log."""
-
-    text: str
-
-
-Effect = Save | Send | Fetch | Sound | Silence | Subscribe | Alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,24 +156,29 @@ class Identity:
     codecs: frozenset[str]
     roles: frozenset[KeyRole]
     """Kinds of broadcast that may sound here."""
+    speaker: str = "horn"
+    """Class of loudspeaker."""
+    position: tuple[float, float] | None = None
+    """Latitude and longitude, degrees; None: no countdown with a number."""
+    ring_version: int = 0
+    """Of the ring that came with the enrolment."""
 
 
-class _Live:
-    """A record that may still sound; forgotten at a power cut and made again from the record."""
+class NotByHand(Exception):
+    """A standing message may not sound now: why, for the person who pressed the button."""
 
-    __slots__ = ("clip", "deadline", "order", "play", "ready", "record", "start")
 
-    def __init__(self, record: Record, play: Play, start: int, deadline: int) -> None:
-        self.record = record
-        self.play = play
-        self.clip = play.clips[0]
-        self.start = start
-        """mono"""
-        self.deadline = deadline
-        """mono"""
-        self.ready = False
-        # The kind a command claims in its priority is not believed; the role of its key is.
-        self.order = ((_ROLE_RANK[record.role], *play.priority[1:]), record.arrival)
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A message that waits for a hand."""
+
+    broadcast: str
+    event: str
+    role: KeyRole
+    expires: int
+    """Wire ms."""
+    ready: bool
+    """Its clip is here; otherwise the generic sentence would sound."""
 
 
 # --- the terminal ------------------------------------------------------------------------------------
@@ -291,37 +193,31 @@ class Core:
     """
 
     __slots__ = (
-        "_anchor",
-        "_audio_base",
         "_backoff",
         "_boot",
+        "_clock",
         "_connected",
-        "_current",
-        "_dirty",
         "_durable",
-        "_fetching",
-        "_held",
         "_hello_at",
         "_hello_sent",
         "_identity",
-        "_last_sound",
-        "_lives",
+        "_ledger",
+        "_loudspeaker",
         "_minute",
         "_mono",
-        "_nonce",
-        "_nonce_at",
         "_open",
         "_out",
+        "_probe_at",
+        "_probes",
         "_random",
         "_refusals",
+        "_ring",
         "_seq",
-        "_started",
-        "_touched",
-        "_unsent",
+        "_shelf",
         "_waiting",
-        "_watch",
         "health",
         "ignored",
+        "ring_version",
         "unverified",
     )
 
@@ -333,11 +229,14 @@ class Core:
         boot: str,
         random: _random.Random,
         held: Collection[str] = frozenset(),
+        manifests: Mapping[str, Manifest] = _NO_MANIFESTS,
         opener: Callable[[bytes, KeyRing], OpenedCommand] = open_command,
+        fitting: Fitting = _fitting,
     ) -> None:
         """`boot`: a new id at every start. `random`: `random.SystemRandom()` on a real terminal (nonces).
         `held`: the host's own, living collection of the hashes of clips that are whole on this terminal.
-        `opener`: `open_command`, or the same memoised where many terminals live in one process.
+        `manifests`: set id → manifest of those of `durable.sets` that the host still has; the rest is
+        fetched again. `opener`, `fitting`: the same memoised where many terminals live in one process.
         """
         if identity.ring.is_sandbox != is_simulated(identity.id):
             raise ValueError(f"{identity.id}: sandbox keys belong to simulated terminals, and only there")
@@ -345,37 +244,47 @@ class Core:
         self._durable = durable
         self._boot = boot
         self._random = random
-        self._held = held
         self._open = opener
-        self._lives: dict[str, _Live] = {}
-        self._current: _Live | None = None
-        self._started = False
-        self._watch = 0
+        self._out: list[Effect] = []
+        """Effects of the call under way, in order; one list for all parts."""
+        self._clock = SignedClock()
+        self._ledger = Ledger(durable, self._clock)
+        profile = Profile(identity.languages, identity.codecs, identity.speaker)
+        self._shelf = Shelf(
+            StagedSets(durable.sets, profile, held, manifests, fitting),
+            self._ledger,
+            random,
+            self._out,
+            profile=profile,
+            position=identity.position,
+            held=held,
+        )
+        self._loudspeaker = Loudspeaker(self._ledger, self._shelf, self._out)
         self._waiting: dict[str, OpenedCommand] = {}
-        self._fetching: dict[str, int] = {}
-        self._anchor: tuple[int, int] | None = None  # (wire, mono)
-        self._audio_base = ""
+        """Plays that wait for the signed time."""
+        self._probe_at = 0
+        self._probes = 0
+        """Still to be answered, the one under way with them."""
         self._connected = False
-        self._nonce = ""
-        self._nonce_at = 0
         self._hello_at: int | None = None
         self._hello_sent = 0
         self._backoff = HELLO_RETRY_MS
-        self._last_sound = 0
         self._minute = 0
         self._refusals = 0
         self._seq = 0
         self._mono = 0
-        self._dirty = False
-        self._out: list[Effect] = []
-        self._touched: dict[str, None] = {}
-        self._unsent: dict[str, None] = {}
         self.health = Health()
-        """For the host to keep current; `last_sound` is filled in here."""
+        """For the host to keep current; `last_sound` and `clock_error_ms` are filled in here."""
         self.ignored = 0
         """Genuine commands that were not for us, and Times that answered nothing of ours."""
         self.unverified = 0
         """Payloads that were not genuine."""
+        self._ring, self.ring_version, wrong = kept_ring(
+            identity.ring, identity.ring_version, durable, opener
+        )
+        """The ring that is believed, and its version."""
+        if wrong:
+            self._out.append(Alarm(wrong))
 
     # --- what happens to it ---
 
@@ -383,12 +292,13 @@ class Core:
         """The way to the controller is open: subscribe, ask for the time, say what could not be said."""
         self._mono = mono
         self._connected = True
-        self._nonce = ""
+        self._clock.forget()
+        self._probes = 0
+        self._shelf.sets.line_is_new()
         self._backoff = HELLO_RETRY_MS
         self._out.append(Subscribe(self._groups))
         self._hello(mono)
-        self._touched.update(self._unsent)
-        self._unsent.clear()
+        self._go_on_staging(mono)
         return self._flush()
 
     def disconnected(self, mono: int) -> list[Effect]:
@@ -396,13 +306,16 @@ class Core:
         self._mono = mono
         self._connected = False
         self._hello_at = None
+        self._probes = 0
         return self._flush()
 
     def command(self, payload: bytes, mono: int) -> list[Effect]:
         """Any bytes from the command topics."""
         self._mono = mono
         try:
-            opened = self._open(payload, self._identity.ring)
+            opened = self._open(payload, self._ring)
+            if self._ring.until and has_lapsed(self._ring, opened.key_id, self._ledger.now(mono)):
+                raise SealError(SealReason.UNKNOWN_KEY, f"the time of key {opened.key_id} is over")
         except SealError as error:
             self._not_genuine(payload, error, mono)
             return self._flush()
@@ -413,9 +326,13 @@ class Core:
             case Time():
                 self._time(command, mono)
             case Query():
-                self._touched[command.broadcast] = None
-            case Play() | Stop() if not self._targeted(command.targets):
+                self._ledger.touched[command.broadcast] = None
+            case Ring():
+                self._take_ring(command, payload, mono)
+            case Play() | Stop() | Stage() if not self._targeted(command.targets):
                 self.ignored += 1
+            case Stage():
+                self._stage(command, mono)
             case Play():
                 if not self._answered(opened):
                     self._offer(opened, mono)
@@ -426,63 +343,103 @@ class Core:
     def fetched(self, sha256: str, mono: int, problem: str | None) -> list[Effect]:
         """A Fetch ended. `problem`: None when the clip is held now, `Reason.HASH_MISMATCH`, or any text."""
         self._mono = mono
-        tries = self._fetching.pop(sha256, 0)
-        wanting = [live for live in self._lives.values() if not live.ready and live.clip.sha256 == sha256]
+        changed = self._shelf.sets.fetched(sha256, mono, problem)
+        tries = self._shelf.fetched(sha256, problem)
+        wanting = [
+            live
+            for live in self._loudspeaker.lives.values()
+            if not live.ready
+            and live.problem is None
+            and live.clip is not None
+            and live.clip.sha256 == sha256
+        ]
+        kept = self._ledger.standing_without(sha256)
         if problem is None:
             for live in wanting:
-                self._ready(live, mono)
-        elif wanting and tries < RETRIES:
-            delay = (500 << tries) + self._spread(wanting[0].play)
-            self._fetch(wanting[0].clip, tries + 1, delay)
+                self._loudspeaker.ready(live, mono)
+            for record in kept:
+                self._ready_by_hand(record, mono)
+            # A countdown that has come, or a clip of the same sound.
+            for live in self._loudspeaker.lives.values():
+                if not live.ready and self._loudspeaker.has_message(live, mono):
+                    self._loudspeaker.ready(live, mono)
+        elif (wanting or kept) and tries < RETRIES:
+            play = wanting[0].play if wanting else kept[0].play
+            assert play is not None
+            clip = play.clips[0]
+            self._shelf.fetch(clip, tries + 1, (500 << tries) + self._shelf.part_of(play.spread_ms))
         else:
             reason = Reason.HASH_MISMATCH if problem == Reason.HASH_MISMATCH else Reason.FETCH
             for live in wanting:
-                self._settle(live, State.FAILED, reason, mono, problem)
-        self._pump(mono)
+                self._loudspeaker.lacks(live, reason, mono, problem)
+            for record in kept:
+                record.outcome = State.FAILED
+                self._ledger.fact(record, State.FAILED, reason, mono, problem)
+        for name in changed:
+            self._say_staged(name)
+        self._go_on_staging(mono)
+        self._loudspeaker.pump(mono)
+        return self._flush()
+
+    def manifest(self, name: str, mono: int, manifest: Manifest | None, problem: str | None) -> list[Effect]:
+        """A FetchManifest of the set `name` ended. `problem`: None when `manifest` is that of its hash."""
+        self._mono = mono
+        self._shelf.sets.manifest(name, mono, manifest, problem)
+        self._say_staged(name)
+        self._go_on_staging(mono)
         return self._flush()
 
     def started(self, broadcast: str, mono: int) -> list[Effect]:
         """The device takes samples of the Sound that was ordered last."""
         self._mono = mono
-        live = self._current
-        if live is not None and live.record.broadcast == broadcast and not self._started:
-            if mono >= live.deadline:
-                self._quiet(live)
-                self._settle(live, State.EXPIRED, "", mono)
-            else:
-                self._started = True
-                self._last_sound = self._now(mono)
-                record = live.record
-                record.sounding = True
-                self._fact(record, State.PLAYING, RESUMED if record.resumes else "", mono)
-                self._watch = mono + int(live.clip.seconds * live.play.repeats * 1250) + SLACK_MS
-        self._pump(mono)
+        self._loudspeaker.started(broadcast, mono)
+        self._loudspeaker.pump(mono)
         return self._flush()
 
     def finished(self, broadcast: str, mono: int) -> list[Effect]:
-        """All repeats are out. True even if we just decided to cut it: then it is `played` all the same."""
+        """All repeats of the Sound are out. True even if we just decided to cut it: then what it was the rest
+        of is `played` all the same."""
         self._mono = mono
-        record = self._durable.records.get(broadcast)
-        if record is not None and self._heard(record):
-            self._fact(record, State.PLAYED, "", mono)
-            record.outcome = State.PLAYED
-            record.sounding = False
-            live = self._lives.pop(broadcast, None)
-            if live is not None and live is self._current:
-                if not self._started:  # cut, ordered again, and only now heard to have been over
-                    self._quiet(live)
-                self._current = None
-        self._pump(mono)
+        self._loudspeaker.finished(broadcast, mono)
+        self._loudspeaker.pump(mono)
         return self._flush()
 
     def broke(self, broadcast: str, mono: int, reason: str, detail: str = "") -> list[Effect]:
         """The Sound could not be played or went wrong: ``amplifier``, ``device``, ``decode`` …; the host
         has already fallen silent."""
         self._mono = mono
-        live = self._lives.get(broadcast)
-        if live is not None:
-            self._settle(live, State.FAILED, reason, mono, detail)
-        self._pump(mono)
+        self._loudspeaker.broke(broadcast, mono, reason, detail)
+        self._loudspeaker.pump(mono)
+        return self._flush()
+
+    def by_hand(self, broadcast: str, mono: int) -> list[Effect]:
+        """A hand at the terminal sounds this standing message now. Raises NotByHand if it may not."""
+        self._mono = mono
+        record = self._durable.records.get(broadcast)
+        if record is None or record.play is None or not record.play.standing:
+            raise NotByHand(f"{broadcast} is no standing message of this terminal")
+        now = self._ledger.now(mono)
+        if record.outcome is not None or record.stopped:
+            raise NotByHand(f"{broadcast} is {record.outcome or State.CANCELLED}: it may not sound any more")
+        if now >= record.play.expires:
+            raise NotByHand(f"{broadcast} has expired")
+        if record.key not in self._ring.keys:
+            raise NotByHand(f"{broadcast} was sealed by the key {record.key}, which is not believed any more")
+        if broadcast in self._loudspeaker.lives:
+            raise NotByHand(f"{broadcast} is on already")
+        play = msgspec.structs.replace(record.play, not_before=0, play_at=0, patience_ms=0)
+        self._loudspeaker.sound_by_hand(record, play, mono)
+        self._out.append(Alarm(f"{broadcast} is sounded by hand, for the {record.hand}. time"))
+        self._loudspeaker.pump(mono)
+        return self._flush()
+
+    def silence_by_hand(self, broadcast: str, mono: int) -> list[Effect]:
+        """The hand stops what a hand has started, and nothing else; harmless when nothing sounds."""
+        self._mono = mono
+        live = self._loudspeaker.lives.get(broadcast)
+        if live is not None and live.hand:
+            self._loudspeaker.give_up(live, State.PREEMPTED, by_hand(live.record), mono)
+            self._loudspeaker.pump(mono)
         return self._flush()
 
     def tick(self, mono: int) -> list[Effect]:
@@ -490,85 +447,132 @@ class Core:
         self._mono = mono
         if self._connected and self._hello_at is not None and mono >= self._hello_at:
             self._hello(mono)
-        self._pump(mono)
+        if self._probes and mono >= self._probe_at:
+            self._probe_is_over(mono)
+        retry = self._shelf.sets.next_try()
+        if retry is not None and mono >= retry:
+            self._go_on_staging(mono)
+        self._loudspeaker.pump(mono)
         return self._flush()
 
     def next_wake(self) -> int | None:
         """mono of the next tick that is wanted, None if nothing is waiting for time to pass."""
         wakes = [] if self._hello_at is None else [self._hello_at]
-        for live in self._lives.values():
-            if live is self._current:
-                wakes.append(self._watch if self._started else min(self._watch, live.deadline))
-                continue
-            wakes.append(live.deadline)
-            if live.ready:
-                wakes += [at for at in (live.start - LEAD_MS, live.start) if at > self._mono]
+        if self._probes:
+            wakes.append(self._probe_at)
+        if (retry := self._shelf.sets.next_try()) is not None:
+            wakes.append(retry)
+        wakes += self._loudspeaker.wakes(self._mono)
         return min(wakes, default=None)
 
-    # --- time ---
+    # --- what may be asked of it ---
 
-    def _now(self, mono: int) -> int:
-        """Wire time; the floor while no signed time is known."""
-        if self._anchor is None:
-            return self._durable.floor
-        wire, at = self._anchor
-        return wire + mono - at
+    def now(self, mono: int) -> int | None:
+        """Wire time, ms; None before the first signed time of this boot."""
+        return self._clock.now(mono)
+
+    def clock_error_ms(self, mono: int) -> int | None:
+        """How far `now` may be off it; None like `now`."""
+        return self._clock.error_ms(mono)
+
+    def standing(self, mono: int) -> tuple[Standing, ...]:
+        """The messages that a hand may sound now."""
+        now = self._ledger.now(mono)
+        return tuple(
+            Standing(r.broadcast, r.play.event, r.role, r.expires, self._shelf.is_here(r.play.clips))
+            for r in self._durable.records.values()
+            if r.play is not None and r.play.standing and r.outcome is None and r.expires > now
+        )
+
+    def pinned(self) -> set[str]:
+        """Hashes of clips and manifests that the host must keep."""
+        unfinished = (r for r in self._durable.records.values() if r.outcome is None and r.play is not None)
+        clips = (clip for r in unfinished if r.play is not None for clip in r.play.clips)
+        return self._shelf.sets.pinned().union(clip.sha256 for clip in clips)
+
+    def sets(self) -> dict[str, tuple[int, int]]:
+        """Staged set → (wanted, held) clips."""
+        return {name: self._shelf.sets.counts(name) for name in self._durable.sets}
+
+    # --- time ---
 
     def _at_least(self, issued: int, mono: int) -> None:
         """A verified `issued` is a signed lower bound of now. Saved with the next thing worth saving."""
         self._durable.floor = max(self._durable.floor, issued)
-        if self._anchor is not None and issued > self._now(mono):
-            self._anchor = (issued, mono)
+        self._clock.at_least(issued, mono)
+
+    def _ask(self, mono: int, kind: str) -> str:
+        nonce = f"{kind}{self._random.getrandbits(128):032x}"
+        self._clock.ask(nonce, mono)
+        return nonce
 
     def _hello(self, mono: int) -> None:
-        if not self._nonce or mono - self._nonce_at > NONCE_MS:
-            self._nonce = f"{self._random.getrandbits(128):032x}"
-            self._nonce_at = mono
+        self._tidy(mono)
         durable, identity = self._durable, self._identity
-        counters = {key: durable.highest[key] for key in identity.ring.keys if key in durable.highest}
+        counters = {key: durable.highest[key] for key in self._ring.keys if key in durable.highest}
         hello = Hello(
             terminal=identity.id,
             boot=self._boot,
             seq=self._next_seq(),
-            nonce=self._nonce,
+            nonce=self._ask(mono, _HELLO),
             floor=durable.floor,
             counters=dict(islice(counters.items(), 8)),
-            holds=tuple(sorted(self._held)[:64]),
-            health=msgspec.structs.replace(self.health, last_sound=self._last_sound),
+            holds=tuple(sorted(self._shelf.held)[:64]),
+            health=msgspec.structs.replace(
+                self.health,
+                last_sound=self._loudspeaker.last_sound,
+                clock_error_ms=self._clock.error_ms(mono),
+            ),
+            ring=self.ring_version,
+            sets=self._shelf.sets.missing(),
         )
-        self._out.append(Send(seal_report(hello, identity.id, identity.report_key)))
+        self._say(hello)
         self._hello_sent = mono
         self._hello_at = mono + self._jittered(self._backoff)
         self._backoff = min(2 * self._backoff, HELLO_RETRY_MAX_MS)
 
+    def _probe(self, mono: int) -> None:
+        """One question after the other, so that none waits behind another."""
+        self._probe_at = mono + PROBE_MS
+        self._say(Probe(self._identity.id, self._ask(mono, _PROBE)))
+
+    def _probe_is_over(self, mono: int) -> None:
+        self._probes -= 1
+        if self._probes:
+            self._probe(mono)
+
     def _time(self, time: Time, mono: int) -> None:
-        fresh = bool(self._nonce) and mono - self._nonce_at <= NONCE_MS
-        if time.terminal != self._identity.id or not fresh or time.nonce != self._nonce:
+        if time.terminal != self._identity.id:
+            self.ignored += 1
+            return
+        sent = self._clock.answered(time.nonce, mono)
+        if sent is None:
             self.ignored += 1
             return
         durable = self._durable
-        first = self._anchor is None
-        ours = self._now(mono)
+        ours = self._ledger.now(mono)
+        followed = self._clock.hear(time.now, sent, mono, durable.floor)
+        durable.floor = max(durable.floor, time.now)
+        if time.nonce.startswith(_PROBE):
+            if self._probes and mono < self._probe_at:
+                self._probe_is_over(mono)
+            self._loudspeaker.pump(mono)
+            return
         every = HELLO_EVERY_MS
-        if time.now < ours - TOLERANCE_MS:
+        if followed is Followed.BEHIND:
             # Our clock is signed too, and later: going back would revive what has expired.
             every = HELLO_DOUBT_MS
             self._out.append(
                 Alarm(f"the controller's signed time is {(ours - time.now) // 1000} s behind ours; kept ours")
             )
-            self._anchor = (ours, mono)
-        else:
-            self._anchor = (max(time.now, durable.floor), mono)
-        durable.floor = max(durable.floor, time.now)
-        self._dirty = True
-        self._nonce = ""
+        self._ledger.dirty = True
         self._backoff = HELLO_RETRY_MS
         self._hello_at = mono + self._jittered(every)
-        self._audio_base = time.audio_base
+        self._shelf.audio_base = time.audio_base
         if time.groups != self._groups:
             durable.groups = time.groups
             self._out.append(Subscribe(time.groups))
-        if first:
+        if followed is Followed.FIRST:
             self._resume(mono)
         waiting, self._waiting = self._waiting, {}
         for opened in waiting.values():
@@ -576,7 +580,11 @@ class Core:
             assert isinstance(play, Play)
             if self._targeted(play.targets) and not self._answered(opened):
                 self._decide(opened, play, mono)
-        self._pump(mono)
+        if time.probes and self._connected:
+            self._probes = time.probes
+            self._probe(mono)
+        self._go_on_staging(mono)
+        self._loudspeaker.pump(mono)
 
     def _jittered(self, ms: int) -> int:
         return int(ms * (0.8 + 0.4 * self._random.random()))
@@ -597,14 +605,14 @@ class Core:
         one of a broadcast that was stopped or is spent."""
         play = opened.command
         assert isinstance(play, Play)
-        known = self._known(play.broadcast)
-        seen = self._seen(opened.key_id, play.counter)
+        known = self._ledger.known(play.broadcast)
+        seen = self._ledger.seen(opened.key_id, play.counter)
         if known is None:
             if seen:
                 self._refuse_once(opened.key_id, play.broadcast, play.attempt, Reason.REPLAY)
             return seen
         if known.role != opened.role:
-            if _ROLE_RANK[opened.role] < _ROLE_RANK[known.role] and not seen:
+            if ROLE_RANK[opened.role] < ROLE_RANK[known.role] and not seen:
                 return False
             self._out.append(
                 Alarm(f"a {opened.role} command names the {known.role} broadcast {play.broadcast}")
@@ -612,40 +620,14 @@ class Core:
         elif isinstance(known, Record):
             if known.stopped:
                 if not any(f.attempt == play.attempt and f.state == State.ACCEPTED for f in known.facts):
-                    self._fact(known, State.REFUSED, Reason.STOPPED, self._mono, attempt=play.attempt)
-            elif not seen and self._may_retry(known, play.attempt):
-                return False
-        self._touched[play.broadcast] = None
+                    self._ledger.fact(known, State.REFUSED, Reason.STOPPED, self._mono, attempt=play.attempt)
+            elif not seen:
+                live = self._loudspeaker.lives.get(known.broadcast)
+                lacks_message = live is not None and live.problem is not None
+                if may_retry(known, play.attempt, lacks_message=lacks_message):
+                    return False
+        self._ledger.touched[play.broadcast] = None
         return True
-
-    @staticmethod
-    def _may_retry(record: Record, attempt: int) -> bool:
-        """Only what failed or was refused, and was never played, is tried again, by a higher attempt."""
-        return (
-            attempt > record.attempt
-            and record.outcome in (State.FAILED, State.REFUSED)
-            and not any(fact.state == State.PLAYED for fact in record.facts)
-        )
-
-    def _known(self, broadcast: str) -> Record | Spent | None:
-        return self._durable.records.get(broadcast) or self._durable.spent.get(broadcast)
-
-    def _seen(self, key: str, counter: int) -> bool:
-        durable = self._durable
-        return counter <= durable.low.get(key, -1) or counter in durable.accepted.get(key, ())
-
-    def _count(self, key: str, counter: int, expires: int) -> None:
-        """Accept this counter. Kept until the floor, which never goes back, has passed its expiry."""
-        durable = self._durable
-        durable.highest[key] = max(durable.highest.get(key, 0), counter)
-        kept = {c: e for c, e in durable.accepted.get(key, {}).items() if e > durable.floor}
-        kept[counter] = expires
-        while len(kept) > MAX_COUNTERS:
-            lowest = min(kept)
-            del kept[lowest]
-            durable.low[key] = max(durable.low.get(key, -1), lowest)
-        durable.accepted[key] = kept
-        self._dirty = True
 
     # --- deciding about a Play ---
 
@@ -654,10 +636,10 @@ class Core:
         play = opened.command
         assert isinstance(play, Play)
         # A drill's key does not move our clock; if it seems to come from the future, ask.
-        doubtful = opened.role not in _CLOCK_ROLES and play.issued > self._now(mono) + TOLERANCE_MS
-        if self._anchor is not None and not doubtful:
+        doubtful = opened.role not in _CLOCK_ROLES and play.issued > self._ledger.now(mono) + TOLERANCE_MS
+        if self._clock.is_known and not doubtful:
             self._decide(opened, play, mono)
-            self._pump(mono)
+            self._loudspeaker.pump(mono)
             return
         self._wait(opened, play)
         if self._connected and mono - self._hello_sent >= HELLO_GAP_MS:
@@ -680,120 +662,199 @@ class Core:
 
     def _decide(self, opened: OpenedCommand, play: Play, mono: int) -> None:
         """Signed time is known and this Play is for us and not a repeat."""
-        known = self._known(play.broadcast)
+        known = self._ledger.known(play.broadcast)
         if known is not None and known.role != opened.role:
             self._displace(play.broadcast, mono)
             known = None
         record = known if isinstance(known, Record) else None
-        objection = self._objection(opened, play, mono)
+        problem = objection(
+            opened,
+            play,
+            self._ledger.now(mono),
+            kinds=self._identity.roles,
+            ring=self._ring,
+            records=self._durable.records,
+        )
         if record is None:
             if not self._make_room(_urgency(opened), mono):
                 self._refuse_once(opened.key_id, play.broadcast, play.attempt, Reason.DEVICE_BUSY)
                 return
-            record = self._new_record(play.broadcast, opened, play.attempt, play.expires)
-        record.key = opened.key_id
-        record.attempt = play.attempt
-        record.expires = play.expires
+            record = self._ledger.new(play.broadcast, opened, play.attempt, play.expires)
+        if problem is not None:
+            reason, detail = problem
+            if play.broadcast not in self._loudspeaker.lives:
+                record.outcome = State.REFUSED
+                record.key, record.attempt, record.expires = opened.key_id, play.attempt, play.expires
+            self._ledger.fact(record, State.REFUSED, reason, mono, detail, attempt=play.attempt)
+            return
+        record.key, record.attempt, record.expires = opened.key_id, play.attempt, play.expires
         record.resumes = False
-        if objection is not None:
-            reason, detail = objection
-            record.outcome = State.REFUSED
-            self._fact(record, State.REFUSED, reason, mono, detail)
-            return
-        self._count(opened.key_id, play.counter, play.expires)
-        self._fact(record, State.ACCEPTED, "", mono)
-        clip = self._choose(play)
-        if clip is None:
-            record.outcome = State.FAILED
-            offered = " ".join(f"{c.language}/{c.codec}" for c in play.clips)
-            self._fact(record, State.FAILED, Reason.NO_VARIANT, mono, offered)
-            return
+        self._ledger.accept(opened.key_id, play.counter, play.expires)
+        self._ledger.fact(record, State.ACCEPTED, "", mono)
+        clip = self._shelf.choose(play.clips)
         record.outcome = None
-        record.play = msgspec.structs.replace(play, targets=Targets(), clips=(clip,))
-        self._enliven(record, record.play, mono)
+        record.play = msgspec.structs.replace(play, targets=_NOBODY, clips=() if clip is None else (clip,))
+        if clip is None and self._shelf.count(play, mono) is None:
+            offered = " ".join(f"{c.language}/{c.codec}" for c in play.clips)
+            self._no_variant(record, record.play, mono, offered or "nothing")
+        elif play.standing:
+            self._keep_standing(record, record.play, mono)
+        else:
+            self._enliven(record, record.play, mono)
 
-    def _objection(self, opened: OpenedCommand, play: Play, mono: int) -> tuple[Reason, str] | None:
-        """Why this Play may not sound, or None."""
-        now = self._now(mono)
-        if opened.role.value != play.role or opened.role not in self._identity.roles:
-            return Reason.WRONG_ROLE, f"{play.role} by a {opened.role} key"
-        if play.expires - play.issued > MAX_LIFETIME_MS:
-            return Reason.LIFETIME, f"{(play.expires - play.issued) // 1000} s"
-        if self._is_past(play, now):
-            return Reason.EXPIRED, f"{(now - play.expires) // 1000} s ago by the signed clock"
-        if max(play.not_before, play.play_at) >= play.expires:
-            return Reason.WINDOW, "it would begin after it ends"
-        for record in self._durable.records.values():
-            superseded = record.play is not None and play.broadcast in record.play.replaces
-            if superseded and record.role == opened.role and record.outcome is State.PLAYED:
-                return Reason.REPLACED, record.broadcast
-        return None
-
-    @staticmethod
-    def _is_past(play: Play, now: int) -> bool:
-        return now >= play.expires
-
-    def _choose(self, play: Play) -> Clip | None:
-        """The first clip in the terminal's first language for which there is one that it can decode."""
-        for language in self._identity.languages:
-            for clip in play.clips:
-                if clip.language == language and clip.codec in self._identity.codecs:
-                    return clip
-        return None
+    def _no_variant(self, record: Record, play: Play, mono: int, offered: str) -> None:
+        """Nothing that this terminal can play: the generic sentence is all there is."""
+        if play.standing:
+            record.outcome = State.FAILED
+            self._ledger.fact(record, State.FAILED, Reason.NO_VARIANT, mono, offered)
+        else:
+            live = self._loudspeaker.enter(record, play, mono)
+            self._loudspeaker.lacks(live, Reason.NO_VARIANT, mono, offered)
 
     def _enliven(self, record: Record, play: Play, mono: int) -> None:
-        """Into the queue, with its window fixed on the monotonic clock."""
-        now = self._now(mono)
-        start = mono + max(play.not_before, play.play_at, now) - now
-        live = _Live(record, play, start, mono + play.expires - now)
-        self._lives[record.broadcast] = live
-        if live.clip.sha256 in self._held:
-            self._ready(live, mono)
-        elif live.deadline > mono and live.clip.sha256 not in self._fetching:
-            self._fetch(live.clip, 0, self._spread(play))
-
-    def _spread(self, play: Play) -> int:
-        return self._random.randrange(play.spread_ms + 1)
-
-    def _fetch(self, clip: Clip, tries: int, delay_ms: int) -> None:
-        self._fetching[clip.sha256] = tries
-        url = f"{self._audio_base.rstrip('/')}/{clip.url.lstrip('/') or 'clips/' + clip.sha256}"
-        self._out.append(Fetch(clip, url, delay_ms))
-
-    def _ready(self, live: _Live, mono: int) -> None:
-        live.ready = True
-        self._fact(live.record, State.READY, "", mono)
+        """Into the queue, and its clip on the way."""
+        live = self._loudspeaker.enter(record, play, mono)
+        if self._loudspeaker.has_message(live, mono):
+            self._loudspeaker.ready(live, mono)
+        elif live.clip is None:
+            self._loudspeaker.lacks(live, Reason.NO_VARIANT, mono, "")
+        elif live.deadline > mono:
+            self._shelf.seek(live.clip, play)
 
     def _resume(self, mono: int) -> None:
         """After a power cut, once the signed time is known: what is unfinished and still valid starts
-        again from its beginning."""
+        again from its beginning; a standing message waits for its hand again."""
         for record in list(self._durable.records.values()):
-            if record.outcome is not None or record.play is None:
+            if (
+                record.outcome is not None
+                or record.play is None
+                or record.broadcast in self._loudspeaker.lives
+            ):
                 continue
+            record.completes = False
             if record.sounding:
                 record.sounding = False
-                record.resumes = True
-                self._fact(record, State.INTERRUPTED, "", mono)
-            if record.key in self._identity.ring.keys:
-                self._enliven(record, record.play, mono)
-            else:
+                record.resumes = not record.play.standing
+                self._ledger.fact(record, State.INTERRUPTED, heard(record), mono)
+            if record.key not in self._ring.keys:
                 record.outcome = State.FAILED
-                self._fact(record, State.FAILED, Reason.UNKNOWN_KEY, mono)
+                self._ledger.fact(record, State.FAILED, Reason.UNKNOWN_KEY, mono)
+            elif record.play.standing:
+                self._keep_standing(record, record.play, mono)
+            else:
+                self._enliven(record, record.play, mono)
+
+    # --- standing messages ---
+
+    def _keep_standing(self, record: Record, play: Play, mono: int) -> None:
+        """Its clip here, and no sound."""
+        if self._shelf.is_here(play.clips):
+            self._ready_by_hand(record, mono)
+        else:
+            self._shelf.seek(play.clips[0], play)
+
+    def _ready_by_hand(self, record: Record, mono: int) -> None:
+        self._ledger.fact(record, State.READY, "", mono)
+        assert record.play is not None
+        for broadcast in record.play.replaces:
+            old = self._durable.records.get(broadcast)
+            if old is not None and old is not record and old.role == record.role and stands(old):
+                live = self._loudspeaker.lives.get(broadcast)
+                if live is None:
+                    old.outcome = State.CANCELLED
+                    self._ledger.fact(old, State.CANCELLED, Reason.REPLACED, mono)
+                else:
+                    self._loudspeaker.give_up(live, State.CANCELLED, Reason.REPLACED, mono)
+
+    def _tidy(self, mono: int) -> None:
+        """What has expired without anybody looking."""
+        now = self._ledger.now(mono)
+        self._ledger.dirty |= self._shelf.sets.tidy(now)
+        for record in self._durable.records.values():
+            if record.expires <= now and stands(record) and record.broadcast not in self._loudspeaker.lives:
+                record.outcome = State.EXPIRED
+                self._ledger.fact(record, State.EXPIRED, "", mono)
+
+    # --- staged sets ---
+
+    def _stage(self, stage: Stage, mono: int) -> None:
+        """Makes no sound, so a repeat needs no counter; it is answered like everything that is for us."""
+        problem = self._shelf.sets.objection(stage, self._ledger.now(mono))
+        if problem:
+            self._say_staged(stage.set, problem)
+            return
+        self._ledger.dirty |= self._shelf.sets.take(stage)
+        self._say_staged(stage.set)
+        self._go_on_staging(mono)
+
+    def _go_on_staging(self, mono: int) -> None:
+        """The clips' address comes with the signed time; without it there is nothing to fetch from."""
+        if self._connected and self._clock.is_known:
+            self._shelf.go_on_staging(mono)
+
+    def _say_staged(self, name: str, problem: str = "") -> None:
+        if self._connected:
+            wanted, held = self._shelf.sets.counts(name)
+            text = plain(problem or self._shelf.sets.problems.get(name, ""), MAX_DETAIL)
+            self._say(Staged(self._identity.id, self._boot, self._next_seq(), name, wanted, held, text))
+
+    # --- the keys ---
+
+    def _take_ring(self, ring: Ring, payload: bytes, mono: int) -> None:
+        """New keys for old, durably; what a revoked key has said falls silent."""
+        if ring.county != self._identity.county or ring.version <= self.ring_version:
+            self.ignored += 1
+            return
+        try:
+            keys = renewed(self._identity.ring, payload[payload.index(b"\n") + 1 :])
+        except RingError as error:
+            self._out.append(Alarm(f"ring {ring.version} is not taken: {error}"))
+            return
+        if role := lacking(keys, self._identity.roles, self._ledger.now(mono)):
+            self._out.append(
+                Alarm(f"ring {ring.version} is not taken: it leaves this terminal no {role} key")
+            )
+            return
+        durable = self._durable
+        durable.ring, durable.ring_version = payload.decode("latin-1"), ring.version
+        self.ring_version, self._ring = ring.version, keys
+        self._ledger.dirty = True
+        self._out.append(Alarm(f"ring {ring.version} is taken: {', '.join(sorted(keys.keys))}"))
+        self._revoke(mono)
+        if self._connected:
+            soon = mono + 1 + self._shelf.part_of(RING_HELLO_MS)
+            self._hello_at = soon if self._hello_at is None else min(self._hello_at, soon)
+        self._loudspeaker.pump(mono)
+
+    def _revoke(self, mono: int) -> None:
+        """Unfinished commands of keys that are not believed any more."""
+        known = self._ring.keys
+        for live in list(self._loudspeaker.lives.values()):
+            if live.record.key not in known:
+                self._loudspeaker.give_up(live, State.FAILED, Reason.UNKNOWN_KEY, mono)
+        for record in self._durable.records.values():
+            if record.key not in known and record.outcome is None:
+                record.outcome = State.FAILED
+                self._ledger.fact(record, State.FAILED, Reason.UNKNOWN_KEY, mono)
+        for broadcast, opened in list(self._waiting.items()):
+            if opened.key_id not in known:
+                del self._waiting[broadcast]
+                command = opened.command
+                attempt = command.attempt if isinstance(command, Play) else 1
+                self._refuse_once(opened.key_id, broadcast, attempt, Reason.UNKNOWN_KEY)
+        self._ledger.forget_keys(self._ring)
 
     # --- stopping ---
 
     def _stop(self, opened: OpenedCommand, stop: Stop, mono: int) -> None:
         """Obeyed without a signed time and whatever its window: a stop is never wrong by being late."""
-        durable = self._durable
-        highest = max(durable.highest.get(opened.key_id, 0), stop.counter)
-        self._dirty |= highest != durable.highest.get(opened.key_id)
-        durable.highest[opened.key_id] = highest
+        self._ledger.heard_of(opened.key_id, stop.counter)
         for broadcast in stop.broadcasts:
             waiting = self._waiting.get(broadcast)
             if waiting is not None and waiting.role == opened.role:
                 del self._waiting[broadcast]
-            known = self._known(broadcast)
-            if known is not None and _ROLE_RANK[opened.role] < _ROLE_RANK[known.role]:
+            known = self._ledger.known(broadcast)
+            if known is not None and ROLE_RANK[opened.role] < ROLE_RANK[known.role]:
                 self._displace(broadcast, mono)
                 known = None
             if known is None:
@@ -803,23 +864,22 @@ class Core:
                 self._out.append(Alarm(f"a {opened.role} key tried to stop the {known.role} {broadcast}"))
             elif isinstance(known, Record):
                 self._cancel(known, mono)
-            self._touched[broadcast] = None
-        self._pump(mono)
+            self._ledger.touched[broadcast] = None
+        self._loudspeaker.pump(mono)
 
     def _cancel(self, record: Record, mono: int) -> None:
         if not record.stopped:
             record.stopped = True
-            self._dirty = True
-        live = self._lives.get(record.broadcast)
+            self._ledger.dirty = True
+        live = self._loudspeaker.lives.get(record.broadcast)
         if live is not None:
-            self._quiet(live)
-            self._settle(live, State.CANCELLED, Reason.STOPPED, mono)
+            self._loudspeaker.give_up(live, State.CANCELLED, Reason.STOPPED, mono)
             return
         if record.outcome is not State.PLAYED:
             record.outcome = State.CANCELLED
             record.sounding = False
         if not any(fact.state == State.CANCELLED for fact in record.facts):
-            self._fact(record, State.CANCELLED, Reason.STOPPED, mono)
+            self._ledger.fact(record, State.CANCELLED, Reason.STOPPED, mono)
 
     def _bury(self, broadcast: str, opened: OpenedCommand, stop: Stop, mono: int, *, never_had: bool) -> None:
         """A tombstone: the Play may still be on its way."""
@@ -828,158 +888,33 @@ class Core:
             self._say_once(opened.key_id, broadcast, 1, State.CANCELLED, reason)
             return
         expires = min(stop.expires, stop.issued + MAX_LIFETIME_MS)
-        record = self._new_record(broadcast, opened, 1, expires)
+        record = self._ledger.new(broadcast, opened, 1, expires)
         record.stopped = True
         record.outcome = State.CANCELLED
-        self._fact(record, State.CANCELLED, reason, mono)
+        self._ledger.fact(record, State.CANCELLED, reason, mono)
 
     def _displace(self, broadcast: str, mono: int) -> None:
         """A drill's record gives way to the real broadcast of that id."""
-        live = self._lives.get(broadcast)
+        live = self._loudspeaker.lives.get(broadcast)
         if live is not None:
-            self._quiet(live)
-            self._settle(live, State.CANCELLED, Reason.REPLACED, mono)
-        self._durable.records.pop(broadcast, None)
-        self._durable.spent.pop(broadcast, None)
-        self._dirty = True
-
-    # --- the loudspeaker: one sound at a time ---
-
-    def _pump(self, mono: int) -> None:
-        """Expire, replace, watch, preempt, start: whatever is due at `mono`."""
-        if not self._lives:
-            return
-        for live in list(self._lives.values()):
-            if mono >= live.deadline and not (live is self._current and self._started):
-                self._quiet(live)
-                self._settle(live, State.EXPIRED, "", mono)
-        current = self._current
-        if current is not None and mono >= self._watch:
-            self._quiet(current)
-            self._settle(current, State.FAILED, Reason.STUCK if self._started else Reason.NO_START, mono)
-        for live in list(self._lives.values()):
-            # Not before it can take over: if its clip never arrives, the older words are all there is.
-            if live.play.replaces and live.ready and live.start <= mono and self._is_live(live):
-                self._take_over(live, mono)
-        due = [
-            live
-            for live in self._lives.values()
-            if live.ready and live is not self._current and live.start <= mono + LEAD_MS
-        ]
-        if not due:
-            return
-        best = min(due, key=lambda live: live.order)
-        current = self._current
-        if current is not None:
-            if best.start > mono or not self._cuts(best, current):
-                return
-            self._quiet(current)
-            if self._started:
-                current.record.sounding = False
-                current.record.resumes = True
-                self._fact(current.record, State.PREEMPTED, "", mono)
-        self._current = best
-        self._started = False
-        at = max(best.start, mono)
-        self._watch = at + START_MS
-        play = best.play
-        record = best.record
-        self._out.append(Sound(record.broadcast, best.clip, play.repeats, play.volume, at, best.deadline))
-
-    @staticmethod
-    def _cuts(new: _Live, playing: _Live) -> bool:
-        """Strictly more urgent cuts; equals queue."""
-        return new.order[0] < playing.order[0]
-
-    def _is_live(self, live: _Live) -> bool:
-        return self._lives.get(live.record.broadcast) is live
-
-    def _take_over(self, live: _Live, mono: int) -> None:
-        for broadcast in live.play.replaces:
-            old = self._lives.get(broadcast)
-            if old is not None and old is not live and old.record.role == live.record.role:
-                self._quiet(old)
-                self._settle(old, State.CANCELLED, Reason.REPLACED, mono)
-
-    def _quiet(self, live: _Live) -> None:
-        if live is self._current:
-            self._out.append(Silence(live.record.broadcast))
-            self._current = None
-
-    def _settle(self, live: _Live, state: State, reason: str, mono: int, detail: str = "") -> None:
-        record = live.record
-        record.outcome = state
-        record.sounding = False
-        self._fact(record, state, reason, mono, detail)
-        del self._lives[record.broadcast]
-        if live is self._current:
-            self._current = None
-
-    # --- records and facts ---
-
-    def _new_record(self, broadcast: str, opened: OpenedCommand, attempt: int, expires: int) -> Record:
-        durable = self._durable
-        durable.arrivals += 1
-        record = Record(broadcast, opened.role, opened.key_id, attempt, expires, durable.arrivals, [])
-        durable.records[broadcast] = record
-        return record
+            self._loudspeaker.give_up(live, State.CANCELLED, Reason.REPLACED, mono)
+        self._ledger.drop(broadcast)
 
     def _make_room(self, urgency: tuple[int, ...], mono: int) -> bool:
         """For one more record: the oldest settled one goes, else a live one that is less urgent."""
-        records = self._durable.records
-        if len(records) < MAX_RECORDS:
+        if not self._ledger.is_full():
             return True
-        victim = next((r for r in records.values() if r.outcome is not None), None)
-        if victim is None and self._lives:
-            worst = max(self._lives.values(), key=lambda live: live.order)
+        victim = self._ledger.oldest_settled()
+        lives = self._loudspeaker.lives
+        if victim is None and lives:
+            worst = max(lives.values(), key=lambda live: live.order)
             if worst.order[0] > urgency:
                 victim = worst.record
-                self._quiet(worst)
-                self._settle(worst, State.FAILED, Reason.DEVICE_BUSY, mono)
+                self._loudspeaker.give_up(worst, State.FAILED, Reason.DEVICE_BUSY, mono)
         if victim is None:
             return False
-        self._forget(victim)
+        self._ledger.forget(victim)
         return True
-
-    def _forget(self, record: Record) -> None:
-        durable = self._durable
-        del durable.records[record.broadcast]
-        if record.expires <= durable.floor or not record.facts:
-            return
-        last = next((f for f in record.facts if f.state == State.PLAYED), record.facts[-1])
-        spent = {b: s for b, s in durable.spent.items() if s.expires > durable.floor}
-        if len(spent) >= MAX_SPENT:
-            del spent[min(spent, key=lambda b: spent[b].expires)]
-        spent[record.broadcast] = Spent(record.role, record.expires, last)
-        durable.spent = spent
-
-    def _fact(
-        self,
-        record: Record,
-        state: State,
-        reason: str,
-        mono: int,
-        detail: str = "",
-        *,
-        attempt: int | None = None,
-    ) -> None:
-        """Add to the grow-only set and report it; a fact that is there already stays as it is."""
-        self._touched[record.broadcast] = None
-        number = record.attempt if attempt is None else attempt
-        facts = record.facts
-        reason = _plain(reason, 32)
-        if any(f.attempt == number and f.state == state and f.reason == reason for f in facts):
-            return
-        if len(facts) >= MAX_FACTS:
-            del facts[next(i for i, f in enumerate(facts) if f.state != State.PLAYED)]
-        facts.append(Fact(number, state.value, self._now(mono), reason, _plain(detail, MAX_DETAIL)))
-        self._dirty = True
-
-    @staticmethod
-    def _heard(record: Record) -> bool:
-        """Sounding in its present attempt and not yet known to be over."""
-        states = {fact.state for fact in record.facts if fact.attempt == record.attempt}
-        return State.PLAYING in states and State.PLAYED not in states
 
     # --- speaking ---
 
@@ -999,9 +934,9 @@ class Core:
             if self._refusals >= REFUSALS_PER_MINUTE:
                 return
             self._refusals += 1
-            if self._known(broadcast) is not None:
+            if self._ledger.known(broadcast) is not None:
                 # What we know of it is not to be blurred by a stranger.
-                self._touched[broadcast] = None
+                self._ledger.touched[broadcast] = None
             else:
                 attempt = claimed.attempt if isinstance(claimed, Play) else 1
                 self._refuse_once("", broadcast, attempt, error.reason)
@@ -1012,8 +947,12 @@ class Core:
     def _say_once(self, key: str, broadcast: str, attempt: int, state: State, reason: str) -> None:
         """A report of something that is not kept."""
         if self._connected:
-            fact = Fact(attempt, state.value, self._now(self._mono), reason)
+            fact = Fact(attempt, state.value, self._ledger.now(self._mono), reason)
             self._out.append(Send(self._report(broadcast, (fact,), key)))
+
+    def _say(self, upward: Upward) -> None:
+        identity = self._identity
+        self._out.append(Send(seal_report(upward, identity.id, identity.report_key)))
 
     def _report(self, broadcast: str, facts: tuple[Fact, ...], key: str) -> bytes:
         identity = self._identity
@@ -1032,40 +971,33 @@ class Core:
         return self._seq
 
     def _flush(self) -> list[Effect]:
-        out, self._out = self._out, []
-        if self._touched:
-            if self._connected:
-                for broadcast in self._touched:
-                    known = self._known(broadcast)
-                    match known:
-                        case Record():
-                            payload = self._report(broadcast, tuple(known.facts), known.key)
-                        case Spent():
-                            payload = self._report(broadcast, (known.fact,), "")
-                        case None:
-                            payload = self._report(broadcast, (), "")
-                    out.append(Send(payload))
-            else:
-                self._unsent.update(self._touched)
-            self._touched.clear()
-        if self._dirty:
-            self._dirty = False
+        """All effects of this call; reports last, and only while there is a line, the Save first."""
+        out = self._out[:]
+        self._out.clear()
+        ledger = self._ledger
+        if ledger.touched and self._connected:
+            for broadcast in ledger.touched:
+                match known := ledger.known(broadcast):
+                    case Record():
+                        payload = self._report(broadcast, tuple(known.facts), known.key)
+                    case Spent():
+                        payload = self._report(broadcast, (known.fact,), "")
+                    case None:
+                        payload = self._report(broadcast, (), "")
+                out.append(Send(payload))
+            ledger.touched.clear()
+        if ledger.dirty:
+            ledger.dirty = False
             out.insert(0, Save())
         return out
 
 
 def _urgency(opened: OpenedCommand) -> tuple[int, ...]:
-    """Smaller is more urgent; comparable with `_Live.order[0]`."""
+    """Smaller is more urgent; comparable with `Live.order[0]`."""
     command = opened.command
-    rank = _ROLE_RANK[opened.role]
-    return (rank, *command.priority[1:]) if isinstance(command, Play) else (rank,)
+    return urgency(opened.role, command) if isinstance(command, Play) else (ROLE_RANK[opened.role],)
 
 
 def _newness(opened: OpenedCommand, play: Play) -> tuple[int, int, int]:
     """Of two Plays of one broadcast the greater is kept."""
-    return (-_ROLE_RANK[opened.role], play.attempt, play.counter)
-
-
-def _plain(text: str, length: int) -> str:
-    """Printable only, so that its encoded length is bounded."""
-    return "".join(c if c.isprintable() else " " for c in text[:length])
+    return (-ROLE_RANK[opened.role], play.attempt, play.counter)

@@ -124,7 +124,7 @@ def _files(*patterns: str) -> tuple[bytes, ...]:
 
 @cache
 def parsers() -> tuple[Parser, ...]:
-    """All of `alerts.formats`, whatever others have registered there."""
+    """All of `alerts.formats`, whatever others have registered there, and the terminals' protocol."""
     cap = _files("cap/*.xml", "*.cap")
     national = _files("national/*.xml", "guotu-cap/*/*.xml")
     alerts = cap + national
@@ -156,7 +156,9 @@ def parsers() -> tuple[Parser, ...]:
     for name in sorted(FORMATS):
         seeds = _rows(LISTS[name], texts) if name in LISTS else ()
         found.append(Parser(name, _reader(name), seeds or texts, xml=False))
-    return tuple(found)
+    from fuzz.wire import wire_parsers  # it takes Parser from here
+
+    return (*found, *wire_parsers())
 
 
 def _reader(name: str) -> Callable[[bytes], Any]:

@@ -16,8 +16,10 @@ from terminals.wire import (
     MESSAGES,
     Command,
     Hello,
+    Probe,
     Query,
     Report,
+    Staged,
     Upward,
     WireError,
     decode_command,
@@ -25,9 +27,11 @@ from terminals.wire import (
     encode,
 )
 
-_UPWARD = (Report, Hello)
+_UPWARD = (Report, Hello, Probe, Staged)
 _WORDS = {
     r"^[A-Za-z0-9._-]+\Z": "abcXYZ019._-",
+    r"^[A-Za-z0-9._-]*\Z": "abcXYZ019._-",
+    r"^[A-Za-z0-9_-]+\Z": "abcXYZ019_-",
     r"^[0-9a-f]+\Z": "0123456789abcdef",
 }
 
@@ -45,7 +49,8 @@ def strategy(kind: inspect.Type) -> st.SearchStrategy[Any]:
         case inspect.IntType():
             return st.integers(kind.ge, kind.le)
         case inspect.FloatType():
-            return st.floats(kind.gt, kind.le, exclude_min=kind.gt is not None)
+            low = kind.ge if kind.gt is None else kind.gt
+            return st.floats(low, kind.le, exclude_min=kind.gt is not None)
         case inspect.BoolType():
             return st.booleans()
         case inspect.NoneType():
@@ -107,7 +112,7 @@ def test_every_string_list_and_number_has_its_limit(path: str, kind: inspect.Typ
             assert kind.ge is not None, path
             assert kind.le is not None, path
         case inspect.FloatType():
-            assert kind.gt is not None, path
+            assert (kind.gt is None) != (kind.ge is None), path
             assert kind.le is not None, path
         case inspect.ListType() | inspect.BytesType() | inspect.AnyType() | inspect.SetType():
             pytest.fail(f"{path} is of an unbounded or mutable kind")
@@ -155,7 +160,11 @@ def too_much(kind: inspect.Type) -> Iterator[Any]:
             yield from (kind.ge - 1, kind.le + 1, 0.5, "1", None)
         case inspect.FloatType():
             assert kind.le is not None
-            yield from (0, -1, kind.le * 1.01)
+            low = kind.ge if kind.gt is None else kind.gt
+            assert low is not None
+            yield from (low - 1, kind.le * 1.01, "1", True)
+            if kind.gt is not None:
+                yield kind.gt
         case inspect.VarTupleType():
             assert kind.max_length is not None
             yield [least(kind.item_type)] * (kind.max_length + 1)

@@ -1,30 +1,66 @@
 """A terminal among hostile circumstances: commands repeated, reordered, lost and forged, power cuts between
-any two effects, a controller whose own clock jumps by a day. What must hold whatever happens is asserted
-where it would break: when a sound is ordered or started, and when a command goes unanswered."""
+any two effects, a controller whose own clock jumps by a day, clips and sets that come late, broken or
+never, a hand at the button. What must hold whatever happens is asserted where it would break: when a sound
+is ordered or started, and when a command goes unanswered."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from support.terminal import ACTUAL, HOUR, ME, SECRET, SERVICE, SIGNERS, STRANGER, clip, identity
+from support.terminal import (
+    ACTUAL,
+    HOUR,
+    ME,
+    ROOT,
+    SECRET,
+    SERVICE,
+    SIGNERS,
+    STRANGER,
+    clip,
+    identity,
+    ring_of,
+    staged_clip,
+)
+from terminals.agent.choice import seconds_left
 from terminals.agent.core import (
     MAX_LIFETIME_MS,
+    MAX_STANDING_MS,
     NONCE_MS,
     Core,
     Durable,
     Effect,
     Fetch,
+    FetchManifest,
+    NotByHand,
     Save,
     Send,
     Silence,
     Sound,
 )
+from terminals.agent.ledger import stands
 from terminals.seal import KeyRole, open_report, report_key
-from terminals.wire import Command, Hello, Play, Query, Report, Stop, Targets, Time
+from terminals.wire import (
+    Command,
+    Hello,
+    Manifest,
+    Play,
+    Probe,
+    Quake,
+    Query,
+    Report,
+    Stage,
+    Staged,
+    Stop,
+    Targets,
+    Time,
+    encode_manifest,
+    set_id,
+)
 
 DAY = 24 * HOUR
 KEY = report_key(SECRET, ME)
@@ -34,6 +70,20 @@ OURS = Targets(groups=("v1",))
 THEIRS = Targets(groups=("v2",), terminals=("t-0002",))
 CRASH = st.sampled_from([None] * 12 + [0, 1, 2, 3])
 """After how many effects the power goes; mostly it does not."""
+PLACE = (30.66, 104.06)
+GENERIC = 1_000_000
+"""Clips from here on are generic sentences, one for each role; from COUNT on countdowns of COUNT + n."""
+COUNT = 2_000_000
+MANIFEST = Manifest(
+    (
+        *(staged_clip(f"floor/{role}/*/first", GENERIC + n) for n, role in enumerate(ROLES)),
+        *(staged_clip(f"quake/{n}", COUNT + n) for n in (3, 5, 8, 12, 20)),
+        staged_clip("quake/-", COUNT),
+    )
+)
+BYTES = encode_manifest(MANIFEST)
+DIGEST = sha256(BYTES).hexdigest()
+SET = set_id(DIGEST)
 
 
 @dataclass
@@ -43,6 +93,7 @@ class Issued:
     command: Command
     envelope: bytes
     real: int
+    jumps: int
 
 
 @dataclass
@@ -50,15 +101,21 @@ class Heard:
     """What one call's effects told the controller, as far as they were carried out."""
 
     reports: list[Report] = field(default_factory=list)
+    staged: bool = False
     crashed: bool = False
 
     def about(self, broadcast: str) -> bool:
         return any(r.broadcast == broadcast for r in self.reports)
 
 
+def is_message(sound: Sound) -> bool:
+    """Not a stand-in."""
+    return sound.clip is not None and not GENERIC <= int(sound.clip.sha256, 16) < COUNT
+
+
 class TerminalMachine(RuleBasedStateMachine):
-    @initialize(seed=st.integers(0, 1000))
-    def power_on(self, seed: int) -> None:
+    @initialize(seed=st.integers(0, 1000), staged=st.sampled_from([True, True, False]))
+    def power_on(self, seed: int, staged: bool) -> None:
         self.random = random.Random(seed)
         self.real = 1_000_000  # the one true clock, ms
         self.clock_error = 1_800_000_000_000  # the controller's own clock is this far off it
@@ -71,20 +128,35 @@ class TerminalMachine(RuleBasedStateMachine):
         self.stopped: set[tuple[str, str]] = set()
         self.named: set[str] = set()  # broadcasts that any genuine command to us has named
         self.times: list[tuple[bytes, int]] = []
+        self.manifests: dict[str, Manifest] = {}
+        self.hands: set[str] = set()  # pressed, and not yet over
+        self.jumps = 0
+        self.rings: list[bytes] = []
+        self.ring = 0  # the highest version that the terminal has safe
         self.boots = 0
         self.boot()
         self.connect(True, None)
+        if staged:  # otherwise a stand-in or a countdown would hardly ever sound
+            self.issue_stage(300, OURS, None)
+            self.manifest_ends(None, None)
+            while self.fetching:
+                self.fetch_ends(None, None)
 
     def boot(self) -> None:
         self.boots += 1
         self.zero = self.real - self.random.randrange(10_000)
         self.core = Core(
-            identity(),
+            identity(position=PLACE),
             Durable.from_bytes(self.disk),
             boot=f"b{self.boots}",
             random=self.random,
             held=self.held,
+            manifests=self.manifests,
         )
+        assert self.core.ring_version >= self.ring, "an older ring came back"
+        self.hands.clear()
+        self.probe: Probe | None = None
+        self.manifesting = False
         self.speaker: Sound | None = None
         self.started = False
         self.connected = False
@@ -107,7 +179,7 @@ class TerminalMachine(RuleBasedStateMachine):
 
     def seal(self, command: Command) -> None:
         role = command.role if isinstance(command, Play | Stop) else "service"
-        self.issued.append(Issued(command, SIGNERS[KeyRole(role)].seal(command), self.real))
+        self.issued.append(Issued(command, SIGNERS[KeyRole(role)].seal(command), self.real, self.jumps))
 
     @rule(
         broadcast=st.sampled_from(NAMES),
@@ -120,6 +192,8 @@ class TerminalMachine(RuleBasedStateMachine):
         replaces=st.sampled_from([(), (), ("b1",), ("b2", "b3")]),
         hold=st.sampled_from([True, True, True, False]),
         goes=st.sampled_from(["lost", "sent", "sent", "started", "started", "finished"]),
+        patience=st.sampled_from([0, 2_000, 20_000]),
+        special=st.sampled_from(["", "", "", "", "standing", "quake", "quake", "nothing fits"]),
     )
     def issue_play(
         self,
@@ -133,7 +207,11 @@ class TerminalMachine(RuleBasedStateMachine):
         replaces: tuple[str, ...],
         hold: bool,
         goes: str,
+        patience: int,
+        special: str,
     ) -> None:
+        if special == "quake":  # else too few ever count down for their rule to be tried
+            role, whom, later, lifetime, goes = "actual", OURS, 0, 60_000, "started"
         now = self.wire()
         self.counter = max(self.counter + 1, now)
         number = len(self.issued)  # every Play has a clip of its own, which tells the sounds apart
@@ -151,11 +229,14 @@ class TerminalMachine(RuleBasedStateMachine):
                 expires=now + lifetime,
                 priority=(0, 1, colour, 4),
                 targets=whom,
-                clips=(clip(number, seconds=5),),
-                repeats=1,
+                clips=(clip(number, "ug" if special == "nothing fits" else "zh", seconds=5),),
+                repeats=2 if special == "quake" else 1,
                 volume=50,
                 replaces=tuple(r for r in replaces if r != broadcast),
                 spread_ms=1000,
+                patience_ms=patience,
+                quake=Quake(now - 5_000, 31.0, 103.4, 14.0, 7.0, SET) if special == "quake" else None,
+                standing=special == "standing",
             )
         )
         if goes != "lost" and self.connected:
@@ -169,9 +250,15 @@ class TerminalMachine(RuleBasedStateMachine):
         broadcasts=st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True).map(tuple),
         role=st.sampled_from(ROLES),
         whom=st.sampled_from([OURS, OURS, THEIRS]),
+        aimed=st.booleans(),
         crash=CRASH,
     )
-    def issue_stop(self, broadcasts: tuple[str, ...], role: str, whom: Targets, crash: int | None) -> None:
+    def issue_stop(
+        self, broadcasts: tuple[str, ...], role: str, whom: Targets, aimed: bool, crash: int | None
+    ) -> None:
+        if aimed and self.speaker is not None:
+            playing = self.play_of(self.speaker)
+            broadcasts, role, whom = (playing.broadcast,), playing.role, OURS
         now = self.wire()
         self.counter = max(self.counter + 1, now)
         self.seal(Stop(broadcasts, role, self.counter, now, now + HOUR, whom))
@@ -185,14 +272,64 @@ class TerminalMachine(RuleBasedStateMachine):
     @rule(days=st.sampled_from([-1, 1]))
     def controllers_clock_jumps(self, days: int) -> None:
         self.clock_error += days * DAY
+        self.jumps += 1
+
+    @precondition(lambda self: self.connected)
+    @rule(days=st.sampled_from([1, 300]), whom=st.sampled_from([OURS, OURS, THEIRS]), crash=CRASH)
+    def issue_stage(self, days: int, whom: Targets, crash: int | None) -> None:
+        now = self.wire()
+        stage = Stage(SET, DIGEST, len(BYTES), "", now, now + days * DAY, whom)
+        heard = self.carry_out(self.core.command(SERVICE.seal(stage), self.mono), crash)
+        if not heard.crashed:
+            assert heard.staged == (whom is OURS), "what is for us is answered"
+
+    @precondition(lambda self: self.connected)
+    @rule(which=st.integers(-3, 0), crash=CRASH)
+    def give_ring(self, which: int, crash: int | None) -> None:
+        """A new version of the same keys, or an old one once more."""
+        if which == 0 or not self.rings:
+            self.rings.append(ROOT.seal(ring_of(SIGNERS.values(), len(self.rings) + 1, self.wire())))
+            which = -1
+        before = self.core.ring_version
+        heard = self.carry_out(self.core.command(self.rings[max(which, -len(self.rings))], self.mono), crash)
+        assert self.core.ring_version >= before or heard.crashed
+        if not heard.crashed:
+            self.ring = self.core.ring_version
+
+    @rule(broadcast=st.sampled_from(NAMES), crash=CRASH)
+    def press(self, broadcast: str, crash: int | None) -> None:
+        try:
+            self.hands.add(broadcast)
+            effects = self.core.by_hand(broadcast, self.mono)
+        except NotByHand:
+            if broadcast not in self.core._loudspeaker.lives:
+                self.hands.discard(broadcast)
+            return
+        self.carry_out(effects, crash)
+
+    @precondition(lambda self: self.manifesting)
+    @rule(problem=st.sampled_from([None, None, "hash-mismatch"]), crash=CRASH)
+    def manifest_ends(self, problem: str | None, crash: int | None) -> None:
+        self.manifesting = False
+        if problem is None:
+            self.manifests[SET] = MANIFEST
+        manifest = MANIFEST if problem is None else None
+        self.carry_out(self.core.manifest(SET, self.mono, manifest, problem), crash)
+
+    @precondition(lambda self: self.connected and self.probe is not None)
+    @rule()
+    def answer_probe(self) -> None:
+        assert self.probe is not None
+        time = Time(ME, self.probe.nonce, self.wire(), ("v1",), "http://a")
+        self.carry_out(self.core.command(SERVICE.seal(time), self.mono), None)
 
     @precondition(lambda self: self.connected and self.hello is not None)
-    @rule(promptly=st.booleans(), crash=CRASH)
-    def answer_hello(self, promptly: bool, crash: int | None) -> None:
+    @rule(promptly=st.booleans(), crash=CRASH, probes=st.sampled_from([0, 0, 2]))
+    def answer_hello(self, promptly: bool, crash: int | None, probes: int = 0) -> None:
         assert self.hello is not None
         if self.hello.floor > self.wire():
             self.signed = (self.hello.floor, self.real)
-        time = Time(ME, self.hello.nonce, self.wire(), ("v1",), "http://a")
+        time = Time(ME, self.hello.nonce, self.wire(), ("v1",), "http://a", probes)
         self.times.append((SERVICE.seal(time), self.real))
         if promptly:
             self.deliver_time(-1, crash)
@@ -262,7 +399,7 @@ class TerminalMachine(RuleBasedStateMachine):
             and play.broadcast not in self.named
             and not superseded
             and play.expires - play.issued <= MAX_LIFETIME_MS
-            and max(play.not_before, self.wire()) < play.expires
+            and max(play.not_before, self.wire() + self.clock_error_ms()) < play.expires
         )
 
     @precondition(lambda self: self.connected and self.issued)
@@ -349,9 +486,16 @@ class TerminalMachine(RuleBasedStateMachine):
         assert sound is not None
         if self.started:
             play = self.play_of(sound)
+            whole = is_message(sound) and not play.standing
+            if play.quake is not None:
+                whole = self.core._durable.records[play.broadcast].completes
+            self.hands.discard(sound.broadcast)
             self.speaker, self.started = None, False
             heard = self.carry_out(self.core.finished(sound.broadcast, self.mono), crash)
-            if not heard.crashed or crash:
+            if not is_message(sound) and not play.standing:
+                facts = [f for r in heard.reports if r.broadcast == sound.broadcast for f in r.facts]
+                assert not any(f.state == "played" for f in facts), "a stand-in is no message"
+            if whole and (not heard.crashed or crash):
                 self.played.add((play.role, play.broadcast))
         elif sound.at_mono <= self.mono < sound.until_mono:
             self.check(sound, self.mono)
@@ -359,12 +503,12 @@ class TerminalMachine(RuleBasedStateMachine):
             self.carry_out(self.core.started(sound.broadcast, self.mono), crash)
 
     @precondition(lambda self: self.speaker is not None)
-    @rule(crash=CRASH)
-    def device_breaks(self, crash: int | None) -> None:
+    @rule(why=st.sampled_from(["amplifier", "decode"]), crash=CRASH)
+    def device_breaks(self, why: str, crash: int | None) -> None:
         sound = self.speaker
         assert sound is not None
         self.speaker, self.started = None, False
-        self.carry_out(self.core.broke(sound.broadcast, self.mono, "amplifier"), crash)
+        self.carry_out(self.core.broke(sound.broadcast, self.mono, why), crash)
 
     @precondition(lambda self: self.fetching)
     @rule(problem=st.sampled_from([None, None, "hash-mismatch", "HTTP 500"]), crash=CRASH)
@@ -385,6 +529,7 @@ class TerminalMachine(RuleBasedStateMachine):
                     self.disk = self.core._durable.to_bytes()
                 case Sound():
                     assert self.speaker is None, "one sound at a time"
+                    self.said_by = self.issue_of(effect)
                     self.check(effect, max(effect.at_mono, self.mono))
                     self.speaker, self.started = effect, False
                 case Silence():
@@ -394,40 +539,79 @@ class TerminalMachine(RuleBasedStateMachine):
                 case Fetch():
                     assert effect.clip.sha256 not in self.held
                     self.fetching.append(effect.clip.sha256)
+                case FetchManifest():
+                    assert SET not in self.manifests or SET not in self.core._shelf.sets._maps
+                    self.manifesting = True
                 case Send():
                     assert self.connected
                     message = open_report(effect.payload, lambda _: KEY)
-                    if isinstance(message, Hello):
-                        self.hello = message
-                    else:
-                        assert isinstance(message, Report)
-                        heard.reports.append(message)
+                    match message:
+                        case Hello():
+                            self.hello = message
+                        case Probe():
+                            self.probe = message
+                        case Staged():
+                            heard.staged = True
+                        case Report():
+                            heard.reports.append(message)
                 case _:
                     pass
         if crash is not None:
             heard.crashed = True
             self.boot()
+        now = self.core.now(self.mono)
+        assert now is None or now <= self.wire() + self.clock_error_ms(), "ahead by more than it says"
         return heard
 
+    def clock_error_ms(self) -> int:
+        return self.core.clock_error_ms(self.mono) or 0
+
+    def issue_of(self, sound: Sound) -> Issued:
+        """The genuine command that this is the sound of. A stand-in and a countdown are of whatever the
+        terminal keeps under that name, if that was ever said."""
+        number = -1 if sound.clip is None else int(sound.clip.sha256, 16)
+        if 0 <= number < GENERIC:
+            return self.issued[number]
+        if sound is self.speaker:
+            return self.said_by  # a further attempt may have come since it was ordered
+        kept = self.core._durable.records[sound.broadcast].play
+        assert kept is not None
+        return next(
+            i for i in self.issued if isinstance(i.command, Play) and i.command.counter == kept.counter
+        )
+
     def play_of(self, sound: Sound) -> Play:
-        play = self.issued[int(sound.clip.sha256, 16)].command
+        play = self.issue_of(sound).command
         assert isinstance(play, Play)
         return play
 
     def check(self, sound: Sound, start_mono: int) -> None:
         """May this sound begin at this moment?"""
         play = self.play_of(sound)
-        issued = self.issued[int(sound.clip.sha256, 16)]
+        issued = self.issue_of(sound)
         assert play.broadcast == sound.broadcast
         assert play.targets is OURS, "not for us"
-        assert play.expires - play.issued <= MAX_LIFETIME_MS, "lives too long"
+        longest = MAX_STANDING_MS if play.standing else MAX_LIFETIME_MS
+        assert play.expires - play.issued <= longest, "lives too long"
         assert (play.role, play.broadcast) not in self.played, "played already"
         assert (play.role, play.broadcast) not in self.stopped, "stopped"
+        assert not play.standing or play.broadcast in self.hands, "no hand has touched it"
         start = start_mono + self.zero
-        # The signed time may be as old as its nonce when it arrives, so our clock that much behind.
+        # The signed time may be as old as its nonce when it arrives, so our clock that much behind; a hand
+        # may come before the time is known again.
         age = start - issued.real
-        assert age < play.expires - play.issued + NONCE_MS, "expired"
-        assert self.wire() + start - self.real >= play.not_before, "too early"
+        assert play.standing or age < play.expires - play.issued + NONCE_MS, "expired"
+        slack = self.clock_error_ms()
+        assert play.standing or self.wire() + start - self.real >= play.not_before - slack, "too early"
+        number = -1 if sound.clip is None else int(sound.clip.sha256, 16)
+        if GENERIC <= number < COUNT:
+            assert number - GENERIC == ROLES.index(play.role), "the generic sentence of another kind"
+        if number > COUNT:
+            assert play.quake is not None
+            if play.role == "actual" and issued.jumps == self.jumps and self.synced:
+                at = self.wire() + start - self.real
+                left = seconds_left(play.quake, PLACE, at) + slack / 1000
+                assert number - COUNT + 2 <= left + 0.01, "it promises more time than there is"
 
     def teardown(self) -> None:
         """In the end the line is up and the device works: everything comes to its end."""
@@ -438,20 +622,22 @@ class TerminalMachine(RuleBasedStateMachine):
         self.carry_out(self.core.connected(self.mono), None)
         self.answer_hello(True, None)
         for _ in range(200):
+            if self.manifesting:
+                self.manifest_ends(None, None)
             while self.fetching:
                 self.fetch_ends(None, None)
             if self.speaker is not None:
                 self.device_goes_on(None)
             if self.started:
                 self.device_goes_on(None)
-            elif not self.core._lives:
+            elif not self.core._loudspeaker.lives:
                 break
             else:
                 wake = self.core.next_wake()
                 assert wake is not None, "something is left and nothing will wake it"
                 self.real = max(self.real, wake + self.zero)
                 self.carry_out(self.core.tick(self.mono), None)
-        assert not self.core._lives
+        assert not self.core._loudspeaker.lives
         for record in self.core._durable.records.values():
-            assert record.outcome is not None, record
+            assert record.outcome is not None or stands(record), record
             assert record.facts
