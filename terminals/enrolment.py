@@ -8,6 +8,9 @@ for this one exchange, and the code authenticates both public keys:
 2. controller → terminal: `Answer`: X25519 public key, and `Enrolled` in a ChaCha20-Poly1305 box whose key
    comes from the shared secret *and* the code. Who does not know the code can make neither.
 
+With the request may come a certificate request (PKCS#10) for a key that stays on the terminal; the code
+authenticates it too, and the certificate comes back in the box.
+
 Nothing here is a default, and nothing is ever sent that a listener could turn into a key: guessing the
 code from a recorded exchange means trying 2^80, and the recorded box also needs a private key that no
 longer exists.
@@ -46,6 +49,10 @@ _LETTERS: Final = 16
 _Bytes32 = Annotated[str, Meta(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+\Z")]
 _Language = Annotated[str, Meta(min_length=1, max_length=35)]
 _Address = Annotated[str, Meta(min_length=1, max_length=200)]
+_Latitude = Annotated[float, Meta(ge=-90, le=90)]
+_Longitude = Annotated[float, Meta(ge=-180, le=180)]
+_Csr = Annotated[str, Meta(max_length=2_732, pattern=r"^[A-Za-z0-9_-]*\Z")]
+_Pem = Annotated[str, Meta(max_length=4_096)]
 _T = TypeVar("_T")
 
 
@@ -78,6 +85,27 @@ class Request(Struct, frozen=True):
     terminal: Id
     public: _Bytes32
     mac: _Bytes32
+    csr: _Csr = ""
+    """Certificate request, DER; empty: none is wanted."""
+
+    def csr_bytes(self) -> bytes:
+        """Raises EnrolmentError(MALFORMED)."""
+        return _unb64(self.csr)
+
+
+class Renewal(Struct, frozen=True):
+    """A further certificate, before the present one ends; `mac` is made with the terminal's report key."""
+
+    terminal: Id
+    csr: Annotated[_Csr, Meta(min_length=1)]
+    mac: _Bytes32
+
+
+class Renewed(Struct, frozen=True):
+    """The answer: public, and checked by the terminal against its own key and the authority it knows."""
+
+    terminal: Id
+    certificate: _Pem
 
 
 class Answer(Struct, frozen=True):
@@ -92,6 +120,8 @@ class Answer(Struct, frozen=True):
 class PublicKey(Struct, frozen=True):
     role: KeyRole
     public: _Bytes32
+    until: Annotated[int, Meta(ge=0, le=1 << 53)] = 0
+    """Wire ms from which nothing is taken under it; 0: open."""
 
 
 class Enrolled(Struct, frozen=True):
@@ -101,8 +131,8 @@ class Enrolled(Struct, frozen=True):
     county: Key
     """The county's key in the topics."""
     report_key: _Bytes32
-    ring: Annotated[dict[Key, PublicKey], Meta(min_length=1, max_length=16)]
-    """As `KeyRing.to_dict`."""
+    ring: Annotated[dict[Key, PublicKey], Meta(min_length=1, max_length=36)]
+    """As `KeyRing.to_dict`, with the ends."""
     groups: Annotated[tuple[Key, ...], Meta(max_length=32)]
     languages: Annotated[tuple[_Language, ...], Meta(min_length=1, max_length=16)]
     """In the terminal's order."""
@@ -112,6 +142,18 @@ class Enrolled(Struct, frozen=True):
     """``mqtts://host:port``"""
     audio: _Address
     """Base address of clips until the first signed Time names another."""
+    speaker: Key = "horn"
+    """Class of loudspeaker."""
+    position: tuple[_Latitude, _Longitude] | None = None
+    """Degrees, WGS-84; None: no countdown with a number."""
+    ring_version: Annotated[int, Meta(ge=0, le=1 << 53)] = 0
+    """Of `ring`: no Ring of this or a lower version is taken any more."""
+    certificate: _Pem = ""
+    """For the broker, PEM, over the key of the request; empty: none."""
+    authority: _Pem = ""
+    """Who signs the certificates of the broker and of terminals, PEM."""
+    password: Annotated[str, Meta(max_length=64)] = ""
+    """For the broker, with the terminal's id as user name; empty: none."""
 
     @classmethod
     def of(
@@ -126,16 +168,42 @@ class Enrolled(Struct, frozen=True):
         roles: tuple[KeyRole, ...],
         broker: str,
         audio: str,
+        speaker: str = "horn",
+        position: tuple[float, float] | None = None,
+        ring_version: int = 0,
+        certificate: str = "",
+        authority: str = "",
+        password: str = "",
     ) -> Enrolled:
-        keys = {k: PublicKey(KeyRole(e["role"]), e["public"]) for k, e in ring.to_dict().items()}
-        return cls(terminal, county, _b64(report_key), keys, groups, languages, roles, broker, audio)
+        keys = {
+            k: PublicKey(KeyRole(e["role"]), e["public"], ring.until.get(k, 0))
+            for k, e in ring.to_dict().items()
+        }
+        return cls(
+            terminal,
+            county,
+            _b64(report_key),
+            keys,
+            groups,
+            languages,
+            roles,
+            broker,
+            audio,
+            speaker,
+            position,
+            ring_version,
+            certificate,
+            authority,
+            password,
+        )
 
     def key_ring(self) -> KeyRing:
         """Raises EnrolmentError if a key is not one."""
         try:
-            return KeyRing.from_dict(
+            named = KeyRing.from_dict(
                 {k: {"role": e.role.value, "public": e.public} for k, e in self.ring.items()}
             )
+            return KeyRing(named.keys, {k: e.until for k, e in self.ring.items() if e.until})
         except RingError as error:
             raise EnrolmentError(EnrolmentReason.MALFORMED, str(error)) from error
 
@@ -185,16 +253,18 @@ def code_fingerprint(typed: str) -> bytes:
 class Applicant:
     """The terminal's side of one ceremony. Forget it, with its private key, when it is over."""
 
-    __slots__ = ("_fingerprint", "_private", "_public", "request", "terminal")
+    __slots__ = ("_csr", "_fingerprint", "_private", "_public", "request", "terminal")
 
-    def __init__(self, terminal: str, code: str, entropy: bytes) -> None:
-        """`entropy`: KEY_ENTROPY fresh random bytes. Raises EnrolmentError(BAD_CODE)."""
+    def __init__(self, terminal: str, code: str, entropy: bytes, csr: bytes = b"") -> None:
+        """`entropy`: KEY_ENTROPY fresh random bytes. `csr`: a certificate request (DER) for a key that stays
+        here. Raises EnrolmentError(BAD_CODE)."""
         self.terminal: Final = terminal
+        self._csr = csr
         self._fingerprint = code_fingerprint(code)
         self._private = X25519PrivateKey.from_private_bytes(entropy)
         self._public = self._private.public_key().public_bytes_raw()
-        mac = _mac(self._fingerprint, terminal, self._public)
-        self.request: Final = msgspec.json.encode(Request(terminal, _b64(self._public), _b64(mac)))
+        mac = _mac(self._fingerprint, terminal, self._public, csr)
+        self.request: Final = msgspec.json.encode(Request(terminal, _b64(self._public), _b64(mac), _b64(csr)))
         """What to send."""
 
     def open(self, answer: bytes) -> Enrolled:
@@ -202,7 +272,9 @@ class Applicant:
         said = _decode(answer, Answer)
         if said.terminal != self.terminal:
             raise EnrolmentError(EnrolmentReason.WRONG_TERMINAL, f"this answers {said.terminal}")
-        if not hmac.compare_digest(_unb64(said.request), _request_hash(self.terminal, self._public)):
+        if not hmac.compare_digest(
+            _unb64(said.request), _request_hash(self.terminal, self._public, self._csr)
+        ):
             raise EnrolmentError(EnrolmentReason.REPLAYED, "this answers another request; ask again")
         public = _unb64(said.public)
         transcript = _transcript(self.terminal, self._public, public)
@@ -232,20 +304,69 @@ def answer(request: Request, fingerprint: bytes, enrolled: Enrolled, entropy: by
     `entropy`: KEY_ENTROPY fresh random bytes, never used twice. The caller marks the code used, durably,
     before it sends the answer. Raises EnrolmentError: WRONG_CODE, ALTERED, WRONG_TERMINAL or WRONG_CLASS.
     """
+    verify(request, fingerprint)
     public = _unb64(request.public)
-    if not hmac.compare_digest(_unb64(request.mac), _mac(fingerprint, request.terminal, public)):
-        raise EnrolmentError(
-            EnrolmentReason.WRONG_CODE,
-            f"{request.terminal}: the code is wrong or the request was altered; look at the code again",
-        )
     _check(request.terminal, enrolled)
     private = X25519PrivateKey.from_private_bytes(entropy)
     ours = private.public_key().public_bytes_raw()
     transcript = _transcript(request.terminal, public, ours)
     key = _box_key(private, public, fingerprint, transcript)
     box = ChaCha20Poly1305(key).encrypt(_NONCE, msgspec.json.encode(enrolled), transcript)
-    hashed = _request_hash(request.terminal, public)
+    hashed = _request_hash(request.terminal, public, request.csr_bytes())
     return msgspec.json.encode(Answer(request.terminal, _b64(hashed), _b64(ours), _b64(box)))
+
+
+def verify(request: Request, fingerprint: bytes) -> None:
+    """Whether the sender knew the code and the request is as it was sent. Raises EnrolmentError(WRONG_CODE,
+    MALFORMED)."""
+    mac = _mac(fingerprint, request.terminal, _unb64(request.public), request.csr_bytes())
+    if not hmac.compare_digest(_unb64(request.mac), mac):
+        raise EnrolmentError(
+            EnrolmentReason.WRONG_CODE,
+            f"{request.terminal}: the code is wrong or the request was altered; look at the code again",
+        )
+
+
+# --- further certificates ----------------------------------------------------------------------------
+
+
+def renewal(terminal: str, report_key: bytes, csr: bytes) -> bytes:
+    """What a terminal sends to get a further certificate."""
+    return msgspec.json.encode(Renewal(terminal, _b64(csr), _b64(_renewal_mac(terminal, report_key, csr))))
+
+
+def read_renewal(body: bytes) -> Renewal:
+    """Decode only. Raises EnrolmentError(MALFORMED)."""
+    return _decode(body, Renewal)
+
+
+def verify_renewal(request: Renewal, report_key: bytes) -> bytes:
+    """The certificate request, DER. Raises EnrolmentError: MALFORMED, or WRONG_TERMINAL where it was not made
+    with this terminal's report key."""
+    csr = _unb64(request.csr)
+    if not hmac.compare_digest(_unb64(request.mac), _renewal_mac(request.terminal, report_key, csr)):
+        raise EnrolmentError(
+            EnrolmentReason.WRONG_TERMINAL, f"this was not made with the report key of {request.terminal}"
+        )
+    return csr
+
+
+def renewed(terminal: str, certificate: str) -> bytes:
+    """The answer to it."""
+    return msgspec.json.encode(Renewed(terminal, certificate))
+
+
+def read_renewed(body: bytes, terminal: str) -> str:
+    """The certificate, PEM. Raises EnrolmentError: MALFORMED or WRONG_TERMINAL."""
+    said = _decode(body, Renewed)
+    if said.terminal != terminal:
+        raise EnrolmentError(EnrolmentReason.WRONG_TERMINAL, f"this answers {said.terminal}")
+    return said.certificate
+
+
+def _renewal_mac(terminal: str, report_key: bytes, csr: bytes) -> bytes:
+    text = b"fenghuo/1 certificate renewal\n" + terminal.encode() + b"\n" + csr
+    return hmac.digest(report_key, text, "sha256")
 
 
 def _check(terminal: str, enrolled: Enrolled) -> None:
@@ -273,17 +394,17 @@ def _transcript(terminal: str, terminal_public: bytes, controller_public: bytes)
     return b"fenghuo/1 enrolment answer\n" + terminal.encode() + b"\n" + terminal_public + controller_public
 
 
-def _request_transcript(terminal: str, public: bytes) -> bytes:
-    return b"fenghuo/1 enrolment request\n" + terminal.encode() + b"\n" + public
+def _request_transcript(terminal: str, public: bytes, csr: bytes) -> bytes:
+    return b"fenghuo/1 enrolment request\n" + terminal.encode() + b"\n" + public + csr
 
 
-def _request_hash(terminal: str, public: bytes) -> bytes:
-    return sha256(_request_transcript(terminal, public)).digest()
+def _request_hash(terminal: str, public: bytes, csr: bytes) -> bytes:
+    return sha256(_request_transcript(terminal, public, csr)).digest()
 
 
-def _mac(fingerprint: bytes, terminal: str, public: bytes) -> bytes:
+def _mac(fingerprint: bytes, terminal: str, public: bytes, csr: bytes) -> bytes:
     key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"fenghuo/1 enrolment mac").derive(fingerprint)
-    return hmac.digest(key, _request_transcript(terminal, public), "sha256")
+    return hmac.digest(key, _request_transcript(terminal, public, csr), "sha256")
 
 
 def _box_key(private: X25519PrivateKey, public: bytes, fingerprint: bytes, transcript: bytes) -> bytes:

@@ -7,8 +7,10 @@ and carry a message expiry, so that a broker cannot play a queued Play to a term
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+import secrets
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -28,6 +30,12 @@ log = logging.getLogger(__name__)
 SESSION_S: Final = 3600
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
+# Two controllers that each take the other's place would both be deaf every other second. The first time may
+# be an old one that is just ending; after that we stay away until we are started again.
+RIVAL_PAUSE_S: Final = 60.0
+RIVAL_FORGOTTEN_S: Final = 600.0
+CLAIM_S: Final = 1.0
+"""How long a broker has to show who was in our place last; only asked after a connection was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +57,20 @@ def topics(county: str) -> dict[str, str]:
         "terminal": root + "/cmd/t/{}",
         "report": root + "/rpt/{}",
         "here": root + "/here/{}",
+        "claim": root + "/ctl/claim",
     }
 
 
 class MqttTransport:
-    def __init__(self, endpoint: Endpoint, county: str) -> None:
+    def __init__(self, endpoint: Endpoint, county: str, alarm: Callable[[str], None] | None = None) -> None:
+        """`alarm` is told when another controller takes our place at the broker."""
+        self._alarm = alarm or log.error
+        self.rival = ""
+        """Why it keeps away from the broker; empty while it does not."""
+        self._name = secrets.token_hex(8).encode()
+        self._has_claimed = False
+        self._claimed_by = b""
+        self._claim_seen = asyncio.Event()
         self._endpoint = endpoint
         self._county = county
         self._topics = topics(county)
@@ -66,19 +83,30 @@ class MqttTransport:
     async def run(self, upward: Upward, changed: Callable[[bool], Awaitable[None]]) -> None:
         pause = FIRST_PAUSE_S
         said = False
+        rival_at: float | None = None
         while True:
+            client = self._connect()
             try:
-                async with self._connect() as client:
-                    _read_fast(client._client, upward)
+                async with client:
+                    _read_fast(client._client, self._arrived(upward))
                     await client.subscribe(self._topics["report"].format("+"), qos=1)
                     _stop_if_cancelled()
                     self._client = client
                     pause, said = FIRST_PAUSE_S, False
                     log.info("broker %s:%d is there", self._endpoint.host, self._endpoint.port)
                     await changed(True)
+                    if await self._overtaken(client):
+                        now = asyncio.get_running_loop().time()
+                        again = rival_at is not None and now - rival_at < RIVAL_FORGOTTEN_S
+                        rival_at = now
+                        raise _Rival(for_good=again)
                     async for message in client.messages:  # those that came before `_read_fast`
                         if isinstance(message.payload, bytes):
-                            upward(message.topic.value.rpartition("/")[2], message.payload)
+                            self._arrived(upward)(message.topic.value, message.payload)
+            except _Rival as rival:
+                self._client = None
+                await self._give_way(changed, for_good=rival.for_good)
+                continue
             except (aiomqtt.MqttError, OSError) as error:
                 if not said:  # once per outage, not once per try
                     log.error(
@@ -94,6 +122,48 @@ class MqttTransport:
                 await changed(False)
             await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads reconnects
             pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    def _arrived(self, upward: Upward) -> Callable[[str, bytes], None]:
+        """What is done with a message: its topic and its payload."""
+
+        def arrived(topic: str, payload: bytes) -> None:
+            if topic == self._topics["claim"]:
+                self._claimed_by = payload
+                self._claim_seen.set()
+            else:
+                upward(topic.rpartition("/")[2], payload)
+
+        return arrived
+
+    async def _overtaken(self, client: aiomqtt.Client) -> bool:
+        """Whether another controller has been in our place since we were last. Each leaves its name there,
+        retained; a broker that ends the older of two connections does not say why (mosquitto 2.0)."""
+        topic = self._topics["claim"]
+        if self._has_claimed:
+            self._claim_seen.clear()
+            await client.subscribe(topic, qos=1)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLAIM_S):
+                    await self._claim_seen.wait()
+                return self._claimed_by != self._name
+        await client.publish(topic, self._name, qos=1, retain=True)
+        self._has_claimed = True
+        _stop_if_cancelled()
+        return False
+
+    async def _give_way(self, changed: Callable[[bool], Awaitable[None]], *, for_good: bool) -> None:
+        """Another controller of this county is at the broker: never two that take each other's place."""
+        where = f"broker {self._endpoint.host}:{self._endpoint.port}"
+        self.rival = f"another controller of this county has taken our place at {where}"
+        self._client = None
+        await changed(False)
+        if for_good:
+            self._alarm(f"{self.rival} again; we stay away: stop one of them, then start this one again")
+            await asyncio.Event().wait()
+        self._alarm(f"{self.rival}; we try once more in {RIVAL_PAUSE_S:.0f} s: stop one of them")
+        await asyncio.sleep(RIVAL_PAUSE_S)
+        self.rival = ""
+        self._has_claimed = False  # the other may be gone, and has left its name there
 
     async def send(self, address: Address, envelope: bytes, *, lifetime_s: int, sure: bool) -> None:
         client = self._client
@@ -133,6 +203,13 @@ class MqttTransport:
         )
 
 
+class _Rival(Exception):
+    """Another controller of this county is at the broker."""
+
+    def __init__(self, *, for_good: bool) -> None:
+        self.for_good = for_good
+
+
 def _stop_if_cancelled() -> None:
     """aiomqtt waits with `asyncio.wait_for`, which before Python 3.12 swallows a cancellation that comes in
     the same tick as the answer (python/cpython#86296): the task would live on and hang the shutdown."""
@@ -141,7 +218,7 @@ def _stop_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-def _read_fast(paho: Any, upward: Upward) -> None:
+def _read_fast(paho: Any, arrived: Callable[[str, bytes], None]) -> None:
     """Reports past paho's parser and aiomqtt's task per message: 20 µs each instead of 150, and many in one
     turn of the loop (docs/decisions/0010). paho keeps the connection, the acknowledgements and all else."""
 
@@ -152,7 +229,7 @@ def _read_fast(paho: Any, upward: Upward) -> None:
             topic, number, payload = _publish(packet, qos)
         except (IndexError, ValueError):
             return MQTTErrorCode.MQTT_ERR_PROTOCOL  # paho disconnects, and `run` connects again
-        upward(topic.rpartition("/")[2], payload)
+        arrived(topic, payload)
         if qos:
             paho._send_puback(number)
         return MQTTErrorCode.MQTT_ERR_SUCCESS

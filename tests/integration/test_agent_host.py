@@ -1,0 +1,231 @@
+"""The host around the core, where disk, memory, device and watchdog fail it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simulators.broker import EmbeddedBroker
+from support.board import ME, Office, speech, wav
+from terminals.agent import core, player
+from terminals.agent.devices import Opener, Paced
+from terminals.agent.host import DeviceHangs, Host, Refused, _first_silences
+from terminals.agent.settings import Settings, Sound
+from terminals.agent.state import StateFolder
+from terminals.agent.systemd import Systemd
+from terminals.delivery import State
+from terminals.enrolment import KEY_ENTROPY, Applicant
+
+LIMIT_S = 30
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    async with EmbeddedBroker() as broker, Office(broker.port) as office:
+        yield office
+
+
+@pytest.fixture
+def state(tmp_path: Path, office: Office) -> StateFolder:
+    """Of an enrolled terminal."""
+    (tmp_path / "state").mkdir(mode=0o700)
+    state = StateFolder(tmp_path / "state")
+    applicant = Applicant(ME, office.code(), secrets.token_bytes(KEY_ENTROPY))
+    state.keep_papers(applicant.open(office._enrol(applicant.request)))
+    return state
+
+
+@asynccontextmanager
+async def hosted(
+    state: StateFolder, open_device: Opener = Paced, systemd: Systemd | None = None
+) -> AsyncIterator[tuple[Host, asyncio.Task[None]]]:
+    papers = state.papers()
+    assert papers is not None
+    host = Host(
+        state,
+        papers,
+        Settings(sound=Sound(device="null", lead_in_ms=0)),
+        open_device=open_device,
+        systemd=systemd,
+    )
+    task = asyncio.create_task(host.run())
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while host.core.now(host.mono()) is None:
+                assert not task.done(), task
+                await asyncio.sleep(0.01)
+        yield host, task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(true: Any) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_disk_that_saves_nothing_does_not_silence_a_warning_and_is_told(
+    tmp_path: Path, office: Office, state: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = office.put(wav(tmp_path / "c", speech(0.2)), 0.2)
+    async with hosted(state) as (host, _):
+        real = state.save
+
+        def read_only(durable: object) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr(state, "save", read_only)
+        await office.play("b1", clips=(clip,))
+        await office.until("b1", 1)
+        assert "Read-only" in host.status()["trouble"]["disk"]
+        monkeypatch.setattr(state, "save", real)
+        await office.play("b2", clips=(clip,))
+        await office.until("b2", 1)
+        assert "disk" not in host.status()["trouble"]
+    assert set(state.load()[0].records) == {"b1", "b2"}
+
+
+async def test_with_all_memory_lost_it_says_so_replays_nothing_and_sounds_what_is_sealed_later(
+    tmp_path: Path, office: Office, state: StateFolder
+) -> None:
+    clip = office.put(wav(tmp_path / "c", speech(0.2)), 0.2)
+    async with hosted(state):
+        play = await office.play("b1", clips=(clip,))
+        await office.until("b1", 1)
+    for name in ("durable", "durable.copy"):
+        (state.path / name).write_bytes(b"rubbish")
+    office.facts.clear()
+    opened: list[int] = []
+
+    def watched(rate: int) -> Paced:
+        opened.append(rate)
+        return Paced(rate)
+
+    async with hosted(state, watched) as (host, _):
+        assert "not known" in host.status()["trouble"]["state"]
+        await office.send(play)
+        await office.until("b1", 1, State.REFUSED)
+        assert office.ending("b1", ME) == (State.REFUSED, "replay")
+        assert opened == []
+        office._counter = office.now()
+        await office.play("b2", clips=(clip,))
+        await office.until("b2", 1)
+        assert len(opened) == 1
+
+
+async def test_one_copy_is_enough(tmp_path: Path, office: Office, state: StateFolder) -> None:
+    clip = office.put(wav(tmp_path / "c", speech(0.2)), 0.2)
+    async with hosted(state):
+        play = await office.play("b1", clips=(clip,))
+        await office.until("b1", 1)
+    (state.path / "durable").write_bytes(b"rubbish")
+    office.facts.clear()
+    async with hosted(state) as (host, _):
+        await office.send(play)
+        await office.until("b1", 1, State.PLAYED)
+        assert host.status()["last_sound"]["broadcast"] == "b1"
+
+
+async def test_a_device_that_hangs_ends_the_program_and_the_message_sounds_after_the_restart(
+    tmp_path: Path, office: Office, state: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(player, "RELEASE_S", 0.1)
+    hangs = threading.Event()
+    clip = office.put(wav(tmp_path / "c", speech(0.2)), 0.2)
+
+    class Hung(Paced):
+        def write(self, block: np.ndarray[Any, Any]) -> None:
+            hangs.wait(LIMIT_S)
+
+    async with hosted(state, Hung) as (host, task):
+        await office.play("b1", clips=(clip,))
+        await until(lambda: host.player.busy)
+        await office.play("b2", clips=(clip,), role="actual", priority=(0, 1, 1, 4))
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with asyncio.timeout(LIMIT_S):
+                await task
+        assert caught.group_contains(DeviceHangs)
+    hangs.set()
+    async with hosted(state):
+        await office.until("b1", 1)
+        await office.until("b2", 1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_bug_in_the_player_ends_the_program(
+    tmp_path: Path, office: Office, state: StateFolder
+) -> None:
+    clip = office.put(wav(tmp_path / "c", speech(0.2)), 0.2)
+
+    class Buggy(Paced):
+        def consumed(self) -> int:
+            raise ZeroDivisionError("a bug")
+
+    async with hosted(state, Buggy) as (_, task):
+        await office.play("b1", clips=(clip,))
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with asyncio.timeout(LIMIT_S):
+                await task
+        assert caught.group_contains(ZeroDivisionError, match="a bug")
+
+
+async def test_the_watchdog_is_fed_and_the_end_is_said(
+    tmp_path: Path, office: Office, state: StateFolder
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
+        hears.bind(str(tmp_path / "n"))
+        hears.settimeout(LIMIT_S)
+        systemd = Systemd({"NOTIFY_SOCKET": str(tmp_path / "n"), "WATCHDOG_USEC": "300000"})
+        async with hosted(state, systemd=systemd):
+            said = [await asyncio.to_thread(hears.recv, 100) for _ in range(4)]
+        assert said == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        hears.setblocking(False)
+        rest = []
+        while (word := _word(hears)) is not None:
+            rest.append(word)
+        assert rest[-1] == b"STOPPING=1"
+
+
+def _word(hears: socket.socket) -> bytes | None:
+    try:
+        return hears.recv(100)
+    except BlockingIOError:
+        return None
+
+
+async def test_it_leaves_for_a_new_version_only_when_nothing_plays_or_is_due(
+    tmp_path: Path, office: Office, state: StateFolder
+) -> None:
+    clip = office.put(wav(tmp_path / "c", speech(0.6)), 0.6)
+    async with hosted(state) as (host, task):
+        await office.play("b1", clips=(clip,), not_before=office.now() + 800)
+        await office.until("b1", 1, State.READY)
+        with pytest.raises(Refused, match="due"):
+            host.leave()
+        await office.until("b1", 1, State.PLAYING)
+        with pytest.raises(Refused, match="plays"):
+            host.leave()
+        await office.until("b1", 1)
+        await until(lambda: host.idle)
+        host.leave()
+        async with asyncio.timeout(LIMIT_S):
+            await task
+    assert not task.cancelled()
+
+
+def test_what_goes_out_of_the_list_first_is_silence() -> None:
+    sound = core.Sound("b", None, 1, 80, 0, 1)
+    effects: list[core.Effect] = [core.Save(), core.Silence("a"), sound, core.Silence("b")]
+    assert _first_silences(effects) == [core.Silence("a")]
