@@ -304,9 +304,10 @@ def mosquitto_binary() -> str | None:
     return shutil.which("mosquitto", path=os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin")
 
 
-def password_hash(password: str) -> str:
-    """`password` as mosquitto 2's password file holds it (PBKDF2-HMAC-SHA512, 101 rounds, its default)."""
-    salt = secrets.token_bytes(12)
+def password_hash(password: str, like: str = "") -> str:
+    """`password` as mosquitto 2's password file holds it (PBKDF2-HMAC-SHA512, 101 rounds, its default); with
+    the salt of `like`, a hash that this made."""
+    salt = base64.b64decode(like.split("$")[3]) if like else secrets.token_bytes(12)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101, 64)
     return f"$7$101${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 

@@ -1,24 +1,30 @@
 """What is to happen to a simulated county, said beforehand: who is faulty, and how every terminal must end.
 
-A scenario is a TOML file in the folder beside this one; warnings are templates there whose ``@…@`` are
-filled in when they are sent.
+A scenario is a TOML file, of the folder beside this one or anybody's; `docs/drills.md` has the format.
+Warnings are templates there whose ``@…@`` are filled in when they are sent.
 """
 
 from __future__ import annotations
 
+import random
+import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from alerts import formats
 from alerts.area import cut
 from alerts.model import AlertError, CodeScheme
+from alerts.regions import County, Unresolved
+from alerts.shapes import distance_km
 from config.counties import Pack, load_county
-from simulators.faults import Fault, outcome
+from simulators.faults import DEFAULT_SETTINGS, Fault, FaultSettings, Link, outcome
 from terminals.delivery import UNREACHED, State
 from terminals.model import SIMULATED_PREFIX
 
@@ -50,9 +56,86 @@ def placed(pack: Pack, count: int) -> list[dict[str, object]]:
         at = pack.terminals[where]
         name = f"{at.name} {again + 1}" if again else at.name
         rows.append(
-            {"id": terminal_id(n), "name": name, "village": at.village_key, "lat": at.lat, "lon": at.lon}
+            {
+                "id": terminal_id(n),
+                "name": name,
+                "village": at.village_key,
+                "lat": at.lat,
+                "lon": at.lon,
+                "speaker": at.speaker,
+            }
         )
     return rows
+
+
+class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which terminals: those of a township or village (as an operator types it) or within a circle; of these
+    a share, drawn by the seed. Without a place: of the whole county."""
+
+    place: str = ""
+    circle: tuple[float, float, float] | None = None
+    """Latitude, longitude, km."""
+    share: float = 1.0
+
+
+class Faulty(Where, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    fault: Fault
+
+
+class BadLink(Where, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The values of `faults.Link`."""
+
+    loss: float = 0.0
+    duplicated: float = 0.0
+    reordered: float = 0.0
+    delay_s: float = 0.0
+    jitter_s: float = 0.0
+    kbps: float = 0.0
+
+
+class Chaos(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The figures of ``fenghuo drill chaos``."""
+
+    links_gone: float = 0.3
+    """Share of the lines that are cut."""
+    planned_per_minute: float = 6.0
+    """Documents that a county's feeds bring on a busy day; ours, for want of any published figure."""
+    storm: float = 100.0
+    """The storm is so many times that."""
+    storm_s: float = 6.0
+    """How long it has blown when the earthquake comes."""
+    slower: float = 3.0
+    """How much longer the fast lane may take in the storm than in the calm."""
+    slack_s: float = 1.0
+    """And this, for the machine that carries both worlds."""
+
+
+DEFAULT_CHAOS: Final = Chaos()
+
+
+class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The values of `faults.FaultSettings`."""
+
+    power_back_s: float = DEFAULT_SETTINGS.power_back_s
+    lost_reports: int = DEFAULT_SETTINGS.lost_reports
+    lost_commands: int = DEFAULT_SETTINGS.lost_commands
+    slow_s: float = DEFAULT_SETTINGS.slow_s
+    late_s: float = DEFAULT_SETTINGS.late_s
+    reboots: int = DEFAULT_SETTINGS.reboots
+    reboot_every_s: float = DEFAULT_SETTINGS.reboot_every_s
+    drift: float = DEFAULT_SETTINGS.drift
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    county: str
+    terminals: int
+    warning: str
+    seed: int = 0
+    faults: dict[str, Fault] = {}
+    faulty: tuple[Faulty, ...] = ()
+    links: tuple[BadLink, ...] = ()
+    settings: _Settings = _Settings()
+    chaos: Chaos = Chaos()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +150,11 @@ class Scenario:
     """By terminal id; all others are healthy."""
     targeted: frozenset[str]
     """Terminals in the villages that the warning names."""
+    links: Mapping[str, Link] = field(default_factory=dict)
+    """Bad links, by terminal id."""
+    settings: FaultSettings = DEFAULT_SETTINGS
+    chaos: Chaos = DEFAULT_CHAOS
+    seed: int = 0
 
     def expected(self, terminal: str) -> tuple[State, str]:
         """(state, reason) of this terminal once the broadcast is over. Raises KeyError for a terminal
@@ -84,27 +172,104 @@ def warnings() -> tuple[str, ...]:
     return tuple(sorted(path.name for path in _FOLDER.glob("*.xml")))
 
 
-def load(name: str, terminals: int | None = None, *, warning: str | None = None) -> Scenario:
-    """The scenario `name`; with another number of terminals, or another of the shipped warnings, the same
-    terminals are faulty as far as they are there. Raises ScenarioError, PackError."""
-    path = _FOLDER / f"{name}.toml"
-    if name not in names():
-        raise ScenarioError(f"no scenario {name!r}; there are: {', '.join(names())}")
+def load(
+    name: str, terminals: int | None = None, *, warning: str | None = None, seed: int | None = None
+) -> Scenario:
+    """The scenario of this shipped name, or in this file; with another number of terminals, or another of the
+    shipped warnings, the same terminals are faulty as far as they are there. `seed` replaces the file's.
+
+    Raises ScenarioError (file:line: what is wrong), PackError."""
+    path = _FOLDER / f"{name}.toml" if name in names() else Path(name)
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-        count = int(said["terminals"]) if terminals is None else terminals
-        pack = load_county(said["county"])
-        rows = placed(pack, count)
-        there = {str(row["id"]) for row in rows}
-        faults = {t: Fault(f) for t, f in said["faults"].items() if t in there or terminals is None}
-        if strangers := sorted(set(faults) - there):
-            raise ScenarioError(f"{path.name}: {strangers[0]} is not one of its {count} terminals")
-        chosen = str(said["warning"]) if warning is None else warning
-    except (tomllib.TOMLDecodeError, KeyError, ValueError, TypeError) as error:
-        raise ScenarioError(f"{path.name}: {type(error).__name__}: {error}") from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"no scenario {name!r}; there are: {', '.join(names())}, or a file") from error
+    try:
+        said = msgspec.convert(tomllib.loads(text), _File)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{path.name}: {error}") from error
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$")
+        raise ScenarioError(f"{path.name}:{_line(text, where.rstrip('`'))}: {message}") from error
+    if said.terminals < 1:
+        raise ScenarioError(
+            f"{path.name}:{_line(text, '.terminals')}: terminals {said.terminals}: at least 1"
+        )
+    count = said.terminals if terminals is None else terminals
+    pack = load_county(said.county, synthetic=True)
+    rows = placed(pack, count)
+    there = {str(row["id"]) for row in rows}
+    if terminals is None and (strangers := sorted(set(said.faults) - there)):
+        line = _line(text, f".faults.{strangers[0]}")
+        raise ScenarioError(f"{path.name}:{line}: {strangers[0]} is not one of its {count} terminals")
+    chosen = said.warning if warning is None else warning
+    number = said.seed if seed is None else seed
+    faults: dict[str, Fault] = {}
+    links: dict[str, Link] = {}
+    for n, faulty in enumerate(said.faulty):
+        at = f"{path.name}:{_line(text, f'.faulty[{n}]')}"
+        faults |= dict.fromkeys(_chosen(faulty, rows, pack.county, f"{number}.faulty.{n}", at), faulty.fault)
+    faults |= {t: fault for t, fault in said.faults.items() if t in there}
+    for n, bad in enumerate(said.links):
+        at = f"{path.name}:{_line(text, f'.links[{n}]')}"
+        try:
+            link = Link(bad.loss, bad.duplicated, bad.reordered, bad.delay_s, bad.jitter_s, bad.kbps)
+        except ValueError as error:
+            raise ScenarioError(f"{at}: {error}") from error
+        links |= dict.fromkeys(_chosen(bad, rows, pack.county, f"{number}.links.{n}", at), link)
     villages = _villages(chosen, pack)
     targeted = frozenset(str(row["id"]) for row in rows if row["village"] in villages)
-    return Scenario(name, said["county"], count, chosen, faults, targeted)
+    settings = FaultSettings(**msgspec.structs.asdict(said.settings))
+    return Scenario(name, said.county, count, chosen, faults, targeted, links, settings, said.chaos, number)
+
+
+def _chosen(
+    where: Where, rows: Sequence[Mapping[str, Any]], county: County, seed: str, at: str
+) -> Iterable[str]:
+    """Terminals at this place, a share of them. Raises ScenarioError."""
+    if not 0 <= where.share <= 1:
+        raise ScenarioError(f"{at}: share {where.share}: from 0 to 1")
+    if where.place and where.circle is not None:
+        raise ScenarioError(f"{at}: a place or a circle, not both")
+    inside = list(rows)
+    if where.place:
+        found = county.find(where.place)
+        if isinstance(found, Unresolved):
+            raise ScenarioError(f"{at}: {found.text}")
+        inside = [row for row in rows if row["village"] in found.villages]
+    elif where.circle is not None:
+        *centre, km = where.circle
+        inside = [row for row in rows if _is_near(row, county, (centre[0], centre[1]), km)]
+    if not inside:
+        # Of few terminals some places are empty; of all that the file names, none may be.
+        if len(rows) < len(county.villages):
+            return ()
+        raise ScenarioError(f"{at}: no terminal stands there")
+    dice = random.Random(seed)  # noqa: S311 - which terminals are faulty
+    return dice.sample([str(row["id"]) for row in inside], round(where.share * len(inside)))
+
+
+def _is_near(row: Mapping[str, Any], county: County, centre: tuple[float, float], km: float) -> bool:
+    lat, lon = row["lat"], row["lon"]
+    position = (lat, lon) if lat is not None else county.village(str(row["village"])).position
+    return position is not None and distance_km(position, centre) <= km
+
+
+def _line(text: str, path: str) -> int:
+    """The line, from 1, at which ``.table[2].key`` stands; that of the nearest thing above it if it has none
+    of its own."""
+    lines = text.splitlines()
+    found, first = 1, 0
+    for name, number in re.findall(r"\.([^.\[]+)(?:\[(\d+)\])?", path.replace("[...]", "")):
+        head = re.compile(rf"\s*\[\[?\s*{re.escape(name)}\s*\]")
+        key = re.compile(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=")
+        heads = [n for n, line in enumerate(lines) if head.match(line)]
+        if heads:
+            first = heads[min(int(number or 0), len(heads) - 1)]
+            found = first + 1
+            continue
+        found = next((n + 1 for n in range(first, len(lines)) if key.match(lines[n])), found)
+    return found
 
 
 def fill(warning: str, *, identifier: str, sent: datetime, expires: datetime) -> bytes:

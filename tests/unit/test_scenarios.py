@@ -3,13 +3,14 @@
 import copy
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alerts import formats
 from config.counties import load_county
-from simulators.faults import Fault
+from simulators.faults import Fault, Link
 from simulators.scenarios import (
     Scenario,
     ScenarioError,
@@ -165,3 +166,79 @@ def test_what_is_not_there_is_said_with_what_is() -> None:
         fill("none.xml", identifier="x", sent=NOW, expires=NOW)
     with pytest.raises(ValueError, match="zone"):
         fill(warnings()[0], identifier="x", sent=datetime(2026, 1, 1), expires=NOW)  # noqa: DTZ001
+
+
+# --- a file of one's own -------------------------------------------------------------------------------
+
+MINE = """\
+county = "zhouqu"
+terminals = 424
+warning = "rainstorm-orange.cap.xml"
+seed = 5
+[faults]
+sim-00004 = "offline"
+[[faulty]]
+fault = "reboots"
+place = "立节镇"
+share = 0.5
+[[faulty]]
+fault = "full_disk"
+circle = [33.784, 104.363, 3]
+[[links]]
+place = "博峪镇"
+loss = 0.2
+kbps = 64
+[settings]
+drift = 0.01
+[chaos]
+storm = 50
+"""
+
+
+def mine(tmp_path: Path, old: str = "", new: str = "", *, terminals: int | None = None) -> Scenario:
+    assert old in MINE
+    (tmp_path / "mine.toml").write_text(MINE.replace(old, new, 1), encoding="utf-8")
+    return load(str(tmp_path / "mine.toml"), terminals)
+
+
+def test_faults_and_links_go_by_place_circle_and_share_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    found = mine(tmp_path)
+    county = load_county("zhouqu").county
+    rows = {str(row["id"]): str(row["village"]) for row in placed(load_county("zhouqu"), 424)}
+    lijie = {t for t, v in rows.items() if v in county.villages_of("w04")}
+    reboots = {t for t, f in found.faults.items() if f is Fault.REBOOTS}
+    assert reboots < lijie
+    assert len(reboots) == len(lijie) // 2
+    assert found.faults["sim-00004"] is Fault.OFFLINE
+    assert {rows[t][:3] for t, f in found.faults.items() if f is Fault.FULL_DISK} >= {"w01"}
+    assert {t for t, v in rows.items() if v in county.villages_of("w07")} == set(found.links)
+    assert set(found.links.values()) == {Link(loss=0.2, kbps=64)}
+    assert (found.settings.drift, found.chaos.storm, found.seed) == (0.01, 50, 5)
+    assert mine(tmp_path) == found
+    assert load(str(tmp_path / "mine.toml"), seed=6).faults != found.faults
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("reboots", "rebots", r"mine.toml:8: .*rebots"),
+        ("loss = 0.2", "loss = 2.0", r"mine.toml:14: loss 2.0"),
+        ("loss = 0.2", 'loss = "much"', r"mine.toml:16: Expected `float`"),
+        ("loss", "lost", r"mine.toml:14: .*unknown field `lost`"),
+        ("立节镇", "立节乡镇", r"mine.toml:7: .*立节乡镇"),
+        ("share = 0.5", "share = 5.0", r"mine.toml:7: share 5.0"),
+        ("[33.784, 104.363, 3]", "[10.0, 10.0, 3]", r"mine.toml:11: no terminal stands there"),
+        ("sim-00004", "sim-09999", r"mine.toml:6: sim-09999"),
+        ("seed = 5", "seed = ", r"line 4"),
+        ("storm = 50", "strom = 50", r"mine.toml:20: .*strom"),
+    ],
+)
+def test_a_mistake_in_a_file_is_said_with_its_line(tmp_path: Path, old: str, new: str, says: str) -> None:
+    with pytest.raises(ScenarioError, match=says):
+        mine(tmp_path, old, new)
+
+
+def test_every_shipped_scenario_is_read_and_some_terminal_of_each_is_well() -> None:
+    for name in names():
+        found = load(name)
+        assert len(found.faults) + len(found.links) < found.terminals
