@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 
-.PHONY: demo test check bench fuzz mosquitto lock clean
+.PHONY: demo test check bench fuzz mosquitto sound listen lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,8 @@ help:
 	@echo "make bench      the numbers of benchmarks/, as tables"
 	@echo "make fuzz       every parser for ten minutes each: hours; FUZZ='--only cap --minutes 1' for less"
 	@echo "make mosquitto  install the production broker (Debian, needs root)"
+	@echo "make sound      install PortAudio, PulseAudio and PyAudio: a real sound card's way (Debian, needs root)"
+	@echo "make listen     install the recogniser that hears whether a voice says what it should; m4a and Opus"
 	@echo "make lock       write the hash-locked dependency files again (needs uv)"
 
 # Every byte is hash-checked, jieba's build tools (it ships only as source) included.
@@ -32,7 +34,7 @@ demo: $(VENV)/.run
 	$(VENV)/bin/fenghuo demo
 
 test: $(VENV)/.dev
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -50,11 +52,23 @@ mosquitto:
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends mosquitto
 
+sound: $(VENV)/.run
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends gcc portaudio19-dev pulseaudio pulseaudio-utils libasound2-plugins
+	$(PIP) install --require-hashes --no-deps -r requirements-sound.lock
+
+# Without its dependencies' own locks: those it shares with the program stay as they are.
+listen: $(VENV)/.run
+	$(PIP) install --require-hashes --only-binary :all: --no-binary jieba --no-build-isolation -r requirements-listen.lock
+
 # The locks name no registry host: --no-emit-index-url, and no header with the command line.
 LOCK = uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -q
 lock:
-	$(LOCK) pyproject.toml -o requirements.lock
-	$(LOCK) pyproject.toml --group dev -o requirements-dev.lock
+	$(LOCK) pyproject.toml --extra controller -o requirements.lock
+	$(LOCK) pyproject.toml --extra controller --group dev -o requirements-dev.lock
+	$(LOCK) pyproject.toml --extra controller --extra check --extra audio-more -o requirements-listen.lock
+	$(LOCK) pyproject.toml --extra terminal -o requirements-terminal.lock
+	printf 'pyaudio>=0.2.14\n' | $(LOCK) - -o requirements-sound.lock
 	printf 'setuptools\nwheel\nhatchling\neditables\n' | $(LOCK) - -o requirements-build.lock
 
 clean:

@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks import cap, lifecycle, quake, report, road, start, targeting
+from benchmarks import cap, fast, lifecycle, quake, report, road, speech, start, targeting
 from benchmarks import fan as fan_
 from benchmarks.fan import Fan
 from benchmarks.floor import CFloor, c_floor
 from benchmarks.site import Failed, Voice
 from simulators.broker import EmbeddedBroker, MosquittoBroker, mosquitto_binary
 
-PARTS: Final = ("road", "fan", "start", "quake", "lifecycle", "targeting", "cap")
+PARTS: Final = ("road", "fan", "fast", "start", "quake", "lifecycle", "targeting", "cap", "speech")
 
 
 async def run(quick: bool, parts: Sequence[str]) -> str:
@@ -28,6 +28,8 @@ async def run(quick: bool, parts: Sequence[str]) -> str:
         pages.append(await _road(quick))
     if "fan" in parts:
         pages.append(await _fan(quick))
+    if "fast" in parts:
+        pages.append(await _fast(quick))
     if "start" in parts:
         say("starts of the CLI")
         try:
@@ -46,6 +48,9 @@ async def run(quick: bool, parts: Sequence[str]) -> str:
     if "cap" in parts:
         say("the CAP corpus")
         pages.append(cap.page(quick))
+    if "speech" in parts:
+        say("speech, and what is heard of it")
+        pages.append(await speech.page(quick))
     pages.append(report.end())
     return "\n".join(pages)
 
@@ -96,6 +101,13 @@ async def _fan(quick: bool) -> str:
                 rows += await asyncio.to_thread(_c, tool, terminals, rounds, mosquitto)
         skipped = tool if isinstance(tool, str) else ""
     return report.fans(fans, lossy, rows, skipped or ("" if mosquitto else "mosquitto: not on this machine"))
+
+
+async def _fast(quick: bool) -> str:
+    if mosquitto_binary() is None:
+        return report.failure("E. The fast lane", Failed("mosquitto is not on this machine"))
+    async with c_floor() as tool:
+        return await fast.page(quick, tool if isinstance(tool, CFloor) else None, say)
 
 
 def _c(tool: CFloor, terminals: int, rounds: int, mosquitto: bool) -> list[report.CRow]:

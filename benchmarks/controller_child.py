@@ -3,10 +3,12 @@ its steps, as JSON lines on stdout with the machine's monotonic clock (ns).
 
 Nothing in the product knows of this: the steps are wrapped from outside. PACE: how much faster than real
 time the fleet plays. VOICE: ``real``; ``prepared`` (one hazard's fixed sentences spoken beforehand, as a
-county's own controller does); ``mute`` (every message is the generic clip, or what the library holds).
+county's own controller does); ``mute`` (every message is the generic clip, or what the
+library holds); ``late`` (the same, after minutes).
 
 On stdin: ``deaf`` and ``hear`` end and begin its subscription to reports, so that it is no load while
-another client is measured; the end of stdin ends it.
+another client is measured; ``lag`` tells by how much its loop was late at the worst since the
+last ``lag``; the end of stdin ends it.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ PREPARED_HAZARD = "rainstorm"
 """The one of `benchmarks.road.WARNING`."""
 
 ORPHAN_S = 10.0
+LOOK_S = 0.002
+LATE_S = 300.0
 
 
 def say(event: str, **what: object) -> None:
@@ -61,9 +65,17 @@ class Marks:
     repeats: int = 0
     """Commands and questions sent to single terminals."""
     reports: int = 0
+    wanted: int = 0
+    """Terminals of it."""
+    plays: set[str] = field(default_factory=set)
+    """Whose `playing` is committed."""
 
 
 marks: dict[str, Marks] = {}
+began: dict[str, float] = {}
+"""Alert → process CPU seconds when its document was journalled, until its first command."""
+read = 0.0
+"""The same of the last document."""
 current = Marks()
 
 
@@ -73,25 +85,31 @@ def watch() -> None:
     publish, send, upward = Dispatcher._publish_surely, Dispatcher._send, Dispatcher.upward
     add_facts, done, warm = Store.add_facts, Dispatcher._done, Renderer.warm
 
-    async def journal_(self: Store, *args: Any) -> int:
-        number = await journal(self, *args)
+    async def journal_(self: Store, *args: Any, **kwargs: Any) -> int:
+        global read
+        read = time.process_time()
+        number = await journal(self, *args, **kwargs)
         say("journalled", at=time.monotonic_ns())
         return number
 
-    async def take_(self: Store, alert: Any, broadcasts: Any, *args: Any, **kwargs: Any) -> None:
-        await take(self, alert, broadcasts, *args, **kwargs)
+    async def take_(self: Store, alert: Any, broadcasts: Any, *args: Any, **kwargs: Any) -> Any:
+        if read:
+            began[alert.id] = read
+        taken = await take(self, alert, broadcasts, *args, **kwargs)
         parts = {row.broadcast.id: row.broadcast.part.value for row in broadcasts}
         say("planned", at=time.monotonic_ns(), parts=parts)
+        return taken
 
-    async def start_(self: Dispatcher, row: BroadcastRow) -> Run:
+    async def start_(self: Dispatcher, row: BroadcastRow, *args: Any) -> Run:
         say("voiced", at=time.monotonic_ns(), id=row.broadcast.id)
-        return await start(self, row)
+        return await start(self, row, *args)
 
     async def publish_(self: Dispatcher, run: Run, command: Any) -> bool:
         global current
         first = run.id not in marks
         if first:
-            current = marks[run.id] = Marks(cpu=time.process_time(), published=time.monotonic_ns())
+            spent, at = began.pop(run.row.broadcast.alert_id, time.process_time()), time.monotonic_ns()
+            current = marks[run.id] = Marks(cpu=spent, published=at, wanted=len(run.facts))
         gone = await publish(self, run, command)
         if first:
             marks[run.id].handed_on = time.monotonic_ns()
@@ -116,6 +134,17 @@ def watch() -> None:
         for row in rows:
             if (mark := marks.get(row.broadcast)) is not None:
                 mark.stored[row.key[1]] = now
+                if row.key[1] is State.PLAYING and row.terminal not in mark.plays:
+                    mark.plays.add(row.terminal)
+                    if len(mark.plays) == mark.wanted:
+                        say(
+                            "playing stored",
+                            id=row.broadcast,
+                            at=now,
+                            published=mark.published,
+                            arrived=mark.arrived,
+                            cpu=time.process_time() - mark.cpu,
+                        )
 
     async def done_(self: Dispatcher, run: Run) -> None:
         new = run.row.done is None
@@ -164,7 +193,23 @@ def obey() -> None:
         loop = asyncio.get_running_loop()
         tasks: set[asyncio.Task[None]] = set()
 
+        worst = 0.0
+
+        async def watch_loop() -> None:
+            nonlocal worst
+            while True:
+                due = loop.time() + LOOK_S
+                await asyncio.sleep(LOOK_S)
+                worst = max(worst, loop.time() - due)
+
+        tasks.add(loop.create_task(watch_loop(), name="benchmark.lag"))
+
         async def carry_out(word: str) -> None:
+            nonlocal worst
+            if word == "lag":
+                say(word, worst_ms=worst * 1e3)
+                worst = 0.0
+                return
             transport: MqttTransport = self.transport
             client = transport._client
             assert client is not None, "no broker"
@@ -194,11 +239,18 @@ async def mute(self: Renderer, *args: Any, **kwargs: Any) -> Any:
     raise VoiceError(VoiceFailure.CRASHED, "switched off for this benchmark")
 
 
+async def late(self: Renderer, *args: Any, **kwargs: Any) -> Any:
+    await asyncio.sleep(LATE_S)
+    return await mute(self)
+
+
 def main() -> int:
     pace, voice = float(sys.argv.pop(1)), sys.argv.pop(1)
     app_module.open_app = functools.partial(app_module.open_app, pace=pace)
-    if voice == "mute":
-        Renderer.render = Renderer.warm = mute  # type: ignore[method-assign]
+    if voice == "late":
+        Renderer.render_pieces = Renderer.warm = late  # type: ignore[method-assign]
+    elif voice == "mute":
+        Renderer.render_pieces = Renderer.warm = mute  # type: ignore[method-assign]
     elif voice == "prepared":
         setattr(voicing, "PREPARED", (PREPARED_HAZARD,))  # noqa: B010 - a Final, on purpose
         setattr(app_module, "Voicing", _Prepared)  # noqa: B010

@@ -13,16 +13,16 @@ import sys
 import threading
 import time
 
-from simulators import fleet
-from simulators.fleet import _Terminal, main
+from simulators.fleet import Terminal, main
+from simulators.fleet.program import say
 
 
 def tap(wanted: int) -> None:
     started: dict[str, list[int]] = {}
     """Broadcast → [count, first, last]."""
-    real = _Terminal._start
+    real = Terminal._start
 
-    def start(self: _Terminal) -> None:
+    def start(self: Terminal) -> None:
         assert self.sound is not None
         broadcast, before = self.sound.broadcast, self.fleet.counts.started
         real(self)
@@ -33,9 +33,9 @@ def tap(wanted: int) -> None:
         seen[0] += 1
         seen[2] = now
         if seen[0] == wanted:
-            fleet._say({"event": "playing", "id": broadcast, "count": wanted, "first": seen[1], "last": now})
+            say({"event": "playing", "id": broadcast, "count": wanted, "first": seen[1], "last": now})
 
-    _Terminal._start = start  # type: ignore[method-assign]
+    Terminal._start = start  # type: ignore[method-assign]
 
 
 def end_with_parent() -> None:

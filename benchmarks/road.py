@@ -19,7 +19,7 @@ from tts import floor as generic
 
 TERMINALS: Final = 212
 WHOLE_S: Final = 180.0
-GENERIC: Final = generic.generic("actual")[1].sha256
+GENERIC: Final = frozenset(entry.record.sha256 for entry in generic.manifest())
 
 WARNING: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <alert xmlns="urn:oasis:names:tc:emergency:cap:1.2"><identifier>62302341600000_{number}</identifier>
@@ -101,7 +101,7 @@ async def run(
             zero = (published["at"] - dropped) / 1e6
             parts.append(
                 Part(
-                    part=f"{part}: generic clip" if told["clip"] == GENERIC else part,
+                    part=f"{part}: generic clip" if told["clip"] in GENERIC else part,
                     sound_s=told["seconds"],
                     journalled=(journalled - dropped) / 1e6,
                     planned=(planned["at"] - dropped) / 1e6,

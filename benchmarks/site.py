@@ -35,14 +35,19 @@ listen: {{api: "127.0.0.1:{api}", terminals: "127.0.0.1:{terminals}"}}
 operators:
   - {{name: 王主任, token_sha256: {token}}}
 feeds:
+  - {{name: water, kind: inbox, listen: "127.0.0.1:{inbox}", token_file: ./feed.token, official: true,
+      codes: mca}}
   - {{name: bureau, kind: folder, path: ./inbox, official: true, authenticated: folder-0700, codes: mca}}
 release:
+  - {{feed: water, hazard: dam_break, action: auto}}
   - {{feed: bureau, hazard: rainstorm, colour: [red, orange], action: auto}}
+targeting: {{unusual: {{dam_break: 100}}}}
 voice: {{approved_by: 王主任, approved_on: 2026-11-01}}
 """
 
 Event = dict[str, Any]
-Voice = Literal["real", "prepared", "mute"]
+Voice = Literal["real", "prepared", "mute", "late"]
+FEED_TOKEN: Final = "a-token-of-the-feed-of-the-benchmarks"
 
 
 class Failed(Exception):
@@ -111,11 +116,11 @@ class Child:
             within=within,
         )
 
-    async def tell(self, word: str) -> None:
-        """A command to it, carried out when this returns."""
+    async def tell(self, word: str) -> Event:
+        """A command to it, carried out when this returns, with what it says to that."""
         assert self._process.stdin is not None
         self._process.stdin.write(word.encode() + b"\n")
-        await self.named(word, within=30)
+        return await self.named(word, within=30)
 
     def tail(self) -> str:
         return self._log.read_text(errors="replace")[-2_000:]
@@ -125,6 +130,11 @@ class Child:
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         [line] = [line for line in status.splitlines() if line.startswith(f"{what}:")]
         return int(line.split()[1]) * 1024 / 1e6
+
+    def cpu_s(self) -> float:
+        """CPU seconds of this one process so far, in user and kernel."""
+        spent = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(spent[11]) + int(spent[12])) / os.sysconf("SC_CLK_TCK")
 
     async def end(self) -> None:
         if self._process.returncode is None:
@@ -141,7 +151,15 @@ class Child:
 class Site:
     """Made by `site` only."""
 
-    def __init__(self, home: Path, broker: int, controller: Child, api: httpx2.AsyncClient) -> None:
+    def __init__(
+        self, home: Path, broker: int, controller: Child, api: httpx2.AsyncClient, terminals: int, inbox: int
+    ) -> None:
+        """`broker`, `terminals`, `inbox`: ports."""
+        self.terminals = f"http://127.0.0.1:{terminals}"
+        """Where terminals enrol and fetch clips."""
+        self.inbox = f"http://127.0.0.1:{inbox}/warning.xml"
+        """The feed whose documents may sound by themselves in the fast lane."""
+        self.feed_token = {"Authorization": f"Bearer {FEED_TOKEN}"}
         self.home = home
         self.broker = broker
         self.controller = controller
@@ -202,12 +220,15 @@ async def site(
         (home / "state").mkdir(mode=0o700)
         if clips is not None:
             shutil.copytree(clips, home / "state" / "clips")
-        port = free_port()
+        port, terminals, inbox = free_port(), free_port(), free_port()
+        (home / "feed.token").touch(mode=0o600)
+        (home / "feed.token").write_text(FEED_TOKEN)
         (home / "county.yaml").write_text(
             CONFIG.format(
                 broker=broker,
                 api=port,
-                terminals=free_port(),
+                terminals=terminals,
+                inbox=inbox,
                 token=hashlib.sha256(TOKEN.encode()).hexdigest(),
             ),
             encoding="utf-8",
@@ -222,10 +243,10 @@ async def site(
         )
         try:
             await _until_ready(api, controller)
-            if voice != "mute":
+            if voice in ("real", "prepared"):
                 ready = "voice prepared" if voice == "prepared" else "voice loaded"
                 await controller.named(ready, within=3 * STEP_S)
-            yield Site(home, broker, controller, api)
+            yield Site(home, broker, controller, api, terminals, inbox)
         finally:
             await api.aclose()
             await controller.end()

@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -19,17 +20,20 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from alerts.fatigue import BEIJING
 from alerts.feeds.folder import replaceable
 from config.counties import PackError, pack_folder, shipped
 from config.schema import (
     ANY,
     Action,
     Config,
+    Fatigue,
     Feed,
     FolderFeed,
     Mode,
     Operator,
     Rule,
+    Trial,
     Voice,
     did_you_mean,
 )
@@ -92,6 +96,8 @@ class _Crossed(BaseModel):
     release: tuple[Rule, ...] = ()
     hold_hook: tuple[str, ...] = ()
     voice: Voice = Voice()
+    fatigue: Fatigue = Fatigue()
+    tests: tuple[Trial, ...] = ()
 
 
 class _Reading:
@@ -254,8 +260,9 @@ class _Reading:
             reason = f"must be {' or '.join(options)}, not {shown}{did_you_mean(given, options)}"
         elif kind in ("union_tag_invalid", "union_tag_not_found"):
             options = [tag for model in models for tag in _tags(model)]
-            tag = given.get("kind") if isinstance(given, dict) else None
-            at = (*at, "kind")
+            option = str(context["discriminator"]).strip("'")
+            tag = given.get(option) if isinstance(given, dict) else None
+            at = (*at, option)
             hint = did_you_mean(tag, options) if tag is not None else ""
             reason = f"must be {' or '.join(options)}{hint}"
         elif kind == "value_error":
@@ -281,7 +288,7 @@ class _Reading:
         if "feeds" not in failed:
             for index, rule in enumerate(config.release):
                 self._check_rule(index, rule, config.feeds)
-        if config.mode is Mode.ACTUAL and "voice" not in failed and not config.voice.approved_by:
+        if config.mode is Mode.ACTUAL and "voice" not in failed and not config.voice.mandarin_approved:
             self._add(
                 ("voice", "approved_by"),
                 "is missing: in actual mode someone must have approved the voice; until then use mode: drill",
@@ -290,6 +297,18 @@ class _Reading:
             for name in _PLACEHOLDER.findall(argument):
                 if name != "alert":
                     self._add(("hold_hook", index), f"{{{name[:40]}}} is not known; only {{alert}} is")
+
+        self._unique("tests", "name", [t.name for t in config.tests])
+        for index, trial in enumerate(config.tests):
+            night = config.fatigue
+            if trial.sound == "audible" and night.rules.is_night(
+                datetime.combine(date.min, trial.at, BEIJING)
+            ):
+                self._add(
+                    ("tests", index, "at"),
+                    f"is at night ({night.night_from:%H:%M} to {night.night_until:%H:%M}, fatigue): an "
+                    "audible test wakes people; choose another time, or sound: silent",
+                )
 
     def _check_rule(self, index: int, rule: Rule, feeds: tuple[Feed, ...]) -> None:
         names = [feed.name for feed in feeds]
@@ -350,6 +369,7 @@ class _Reading:
             return
         self._private_folder(("keys_dir",), config.keys_dir, owner)
         self._secret_file(("broker", "password_file"), config.broker.password_file)
+        self._secret_file(("keys_passphrase_file",), config.keys_passphrase_file)
         self._readable(("broker", "ca_file"), config.broker.ca_file)
         for index, feed in enumerate(config.feeds):
             for option, file in feed.files:
@@ -361,6 +381,13 @@ class _Reading:
                 self._private_folder(at, feed.path, owner)
                 if why := replaceable(feed.path.absolute(), owner):
                     self._add(at, why)
+        for index, other in enumerate(config.voice.others):
+            for option, file in other.files:
+                self._readable(("voice", "others", index, option), file)
+            for option, file in other.secrets:
+                self._secret_file(("voice", "others", index, option), file)
+        if config.templates is not None and not config.templates.is_dir():
+            self._add(("templates",), f"{config.templates} is no folder; make it, or leave the option out")
         if config.hold_hook and not os.access(config.hold_hook[0], os.X_OK):
             self._add(("hold_hook", 0), f"{config.hold_hook[0]} is not a program that can be run")
 
@@ -482,8 +509,9 @@ def _where(loc: tuple[str | int, ...]) -> tuple[_Path, list[type[BaseModel]]]:
 
 
 def _tags(model: type[BaseModel]) -> tuple[str, ...]:
-    """Values of `kind` that choose `model` in a union."""
-    return get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
+    """Values of `kind` or `engine` that choose `model` in a union."""
+    chosen_by = next((name for name in ("kind", "engine") if name in model.model_fields), None)
+    return get_args(model.model_fields[chosen_by].annotation) if chosen_by is not None else ()
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -89,6 +89,25 @@ Clock = Annotated[
 ]
 
 
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _day(value: object) -> str | int:
+    if isinstance(value, str) and value in WEEKDAYS:
+        return value
+    if type(value) is int and 1 <= value <= 28:
+        return value
+    raise ValueError(f"must be a day of the week ({', '.join(WEEKDAYS)}), or of the month, from 1 to 28")
+
+
+Day = Annotated[
+    str | int,
+    PlainValidator(_day),
+    WithJsonSchema({"anyOf": [{"enum": list(WEEKDAYS)}, {"type": "integer", "minimum": 1, "maximum": 28}]}),
+]
+"""A day of the week: every week; a number: that day of every month."""
+
+
 def _polite(value: timedelta) -> timedelta:
     if not timedelta(seconds=10) <= value <= timedelta(hours=1):
         raise ValueError("must be from 10s to 1h")
@@ -255,6 +274,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
 Hazard = Annotated[
     str, AfterValidator(_hazard), WithJsonSchema({"type": "string", "enum": list(_HAZARD_KEYS)})
 ]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", examples=["bo", "ug"])]
+"""A BCP 47 tag."""
 Topic = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_topic)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
 
@@ -295,6 +316,13 @@ class Broker(_Strict):
     ca_file: FilePath | None = None
     """Certificate of the authority that signed the broker's certificate."""
     embedded: Embedded | None = None
+    terminals_url: Annotated[str, AfterValidator(_broker_url)] | None = None
+    """How terminals reach the broker, mqtts://HOST:8883; by default as we do. Read by
+    `controller.register` and `fenghuo broker config`."""
+    terminals_login: Literal["certificate", "password"] | None = None
+    """What a terminal is given at its enrolment to log in at the broker with: a certificate of the county's
+    own authority (fenghuo keys ca), or a password of its own. By default nothing: for sandboxes. Read by
+    `controller.register` and `fenghuo broker config`."""
 
     @model_validator(mode="after")
     def _one_and_safe(self) -> Self:
@@ -307,7 +335,14 @@ class Broker(_Strict):
                 raise ValueError(
                     "embedded takes no username, password_file or ca_file: only this machine reaches it"
                 )
+            if self.terminals_url or self.terminals_login:
+                raise ValueError(
+                    "embedded takes no terminals_url or terminals_login: only this machine reaches it"
+                )
             return self
+        for_terminals = self.terminals_url or self.url or ""
+        if self.terminals_login is not None and not for_terminals.startswith("mqtts:"):
+            raise ValueError("terminals_login needs an mqtts:// address for terminals: give terminals_url")
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and password_file belong together")
         if not is_loopback(self.host):
@@ -782,28 +817,268 @@ class OnlineVoice(_Strict):
     approved_on: date
 
 
-class Voice(_Strict):
-    """The offline Mandarin voice. Read by `tts.voices.kokoro`, and by `controller.wiring` at the start."""
+Speed = Annotated[float, Field(ge=0.5, le=1.5)]
+_APPROVAL_IS_WHOLE: Final = ConfigDict(
+    json_schema_extra={"dependentRequired": {"approved_by": ["approved_on"], "approved_on": ["approved_by"]}}
+)
 
-    name: Literal["zm_yunjian", "zf_xiaobei"] = "zm_yunjian"
-    speed: Annotated[float, Field(ge=0.5, le=1.5)] = 0.95
-    """1 is the voice's own pace; a loudspeaker valley wants it slower."""
+
+class _Approved(_Strict):
+    """What somebody of the county has listened to, or has yet to."""
+
+    model_config = _APPROVAL_IS_WHOLE
+
     approved_by: Text | None = None
-    """Who listened to it and approved it for this county; needed in actual mode."""
+    """Who listened to it and approved it for this county and language; until then it is never aired as
+    actual."""
     approved_on: date | None = None
-    online: OnlineVoice | None = None
-    """The online voice, where the county wants one; needs the internet."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "dependentRequired": {"approved_by": ["approved_on"], "approved_on": ["approved_by"]}
-        }
-    )
 
     @model_validator(mode="after")
     def _approval_is_whole(self) -> Self:
         if (self.approved_by is None) != (self.approved_on is None):
             raise ValueError("approved_by and approved_on belong together")
+        return self
+
+
+def _moment(value: timedelta) -> timedelta:
+    if not timedelta(seconds=1) <= value <= timedelta(minutes=2):
+        raise ValueError("must be from 1s to 2m")
+    return value
+
+
+Patience = Annotated[Duration, AfterValidator(_moment)]
+
+
+class _OtherVoice(_Approved):
+    """What every voice under `voice.others` has. Read by `controller.voices`."""
+
+    language: Language
+    """BCP 47, as terminals and templates name it: zh, yue, bo, ug, kk, mn, ko, ii, za, vi, uz …"""
+
+    @property
+    def label(self) -> str:
+        """How clips and lists name it; one in a language."""
+        raise NotImplementedError
+
+    @property
+    def offline(self) -> bool:
+        """Whether it can say anything at all with the internet gone."""
+        return True
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """Files that it names and that must be readable, by option."""
+        return ()
+
+    @property
+    def secrets(self) -> tuple[tuple[str, Path], ...]:
+        """Files that it names and that only the service may read, by option."""
+        return ()
+
+
+class BankVoice(_OtherVoice):
+    """Recordings of a native announcer; the first choice for what they hold. Read by `tts.bank`."""
+
+    engine: Literal["bank"]
+    folder: FilePath
+    """The bank, made with `fenghuo bank new`; each recording has an approval of its own besides."""
+
+    @property
+    def label(self) -> str:
+        return f"bank:{self.folder.name}"
+
+    @property
+    def offline(self) -> bool:
+        return False  # it can say only what was recorded
+
+
+class EdgeVoice(_OtherVoice):
+    """A voice of the online service for another language than Mandarin (`voice.online`). The words leave the
+    county. Read by `tts.voices.edge`."""
+
+    engine: Literal["edge"]
+    name: Name
+    """Such as kk-KZ-AigulNeural; `fenghuo tts voices` lists them."""
+    timeout: Patience = timedelta(seconds=8)
+    """How long its whole sound may take; 2s where another voice of this language works offline."""
+    speed: Speed = 1.0
+
+    @property
+    def label(self) -> str:
+        return f"edge:{self.name}"
+
+    @property
+    def offline(self) -> bool:
+        return False
+
+    @model_validator(mode="after")
+    def _speaks_it(self) -> Self:
+        if self.language == "zh":
+            raise ValueError("for Mandarin the online voice is voice.online")
+        names = _EDGE_VOICES.get(self.language)
+        if names is None:
+            raise ValueError(
+                f"the online service has no voice for {self.language}, only for {', '.join(_EDGE_VOICES)}"
+            )
+        if self.name not in names:
+            raise ValueError(
+                f"the online service's voices for {self.language} are {', '.join(names)}, not {self.name}"
+            )
+        return self
+
+
+class EspeakVoice(_OtherVoice):
+    """espeak-ng (a system package), where it is better than silence; sounds like a machine, and a native
+    listener must say whether it is understood. Read by `tts.voices.espeak`."""
+
+    engine: Literal["espeak"]
+    timeout: Patience = timedelta(seconds=8)
+    speed: Speed = 1.0
+    """1 is 140 words a minute."""
+
+    @property
+    def label(self) -> str:
+        return f"espeak:{self.language}"
+
+    @model_validator(mode="after")
+    def _speaks_it(self) -> Self:
+        if self.language == "zh":
+            raise ValueError("espeak's Mandarin is not understood, and is never used")
+        if self.language not in _ESPEAK_LANGUAGES:
+            raise ValueError(f"espeak is used only for {', '.join(_ESPEAK_LANGUAGES)}, not {self.language}")
+        return self
+
+
+class CommandVoice(_OtherVoice):
+    """A program of the county's own that speaks: text in, WAV out (docs/voices.md). Read by
+    `tts.voices.external`."""
+
+    engine: Literal["command"]
+    name: Name
+    argv: Annotated[tuple[Argument, ...], Field(min_length=1, max_length=64)]
+    """The program's full path and its arguments; no shell. {file} becomes a file with the text (else it
+    comes on standard input), {out} the file to write WAV to (else standard output), {language} and {speed}
+    what they say."""
+    timeout: Patience = timedelta(seconds=20)
+    """How long it may take for one message; 8s at most for red."""
+    speed: Speed = 1.0
+
+    @property
+    def label(self) -> str:
+        return f"command:{self.name}"
+
+    @model_validator(mode="after")
+    def _one_program(self) -> Self:
+        if not self.argv[0].startswith("/"):
+            raise ValueError("argv must begin with the full path of the program, such as /opt/voices/say-ug")
+        for argument in self.argv:
+            for mark in re.findall(r"\{([a-z_]*)\}", argument):
+                if mark not in ("file", "out", "language", "speed"):
+                    raise ValueError(
+                        f"{{{mark}}} is not known in argv; {{file}}, {{out}}, {{language}} and {{speed}} are"
+                    )
+        return self
+
+
+class HttpVoice(_OtherVoice):
+    """A web service that speaks: POST of JSON, WAV or MP3 back (docs/voices.md). Read by
+    `tts.voices.external`."""
+
+    engine: Literal["http"]
+    name: Name
+    url: Annotated[str, AfterValidator(_feed_url)]
+    """http:// on this machine, https:// beyond it. What is beyond it needs the internet or the county's
+    network: never used for red, nor where seconds count."""
+    ca_file: FilePath | None = None
+    """Certificate of the authority that signed the service's certificate, instead of the public ones."""
+    token_file: FilePath | None = None
+    """File that holds a bearer token; readable by the service alone."""
+    timeout: Patience = timedelta(seconds=20)
+    speed: Speed = 1.0
+
+    @property
+    def label(self) -> str:
+        return f"http:{self.name}"
+
+    @property
+    def offline(self) -> bool:
+        return is_loopback(str(urlsplit(self.url).hostname))
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        return _named("ca_file", self.ca_file)
+
+    @property
+    def secrets(self) -> tuple[tuple[str, Path], ...]:
+        return _named("token_file", self.token_file)
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        secure = self.url.startswith("https:")
+        if not secure and not self.offline:
+            raise ValueError(
+                f"{urlsplit(self.url).hostname} is beyond this machine: it needs an https:// url, "
+                "or a stranger could put words into the loudspeakers"
+            )
+        if self.ca_file is not None and not secure:
+            raise ValueError("ca_file is for an https:// url")
+        return self
+
+
+_EDGE_VOICES: Final = {
+    "yue": ("zh-HK-HiuGaaiNeural", "zh-HK-HiuMaanNeural", "zh-HK-WanLungNeural"),
+    "zh-TW": ("zh-TW-HsiaoChenNeural", "zh-TW-HsiaoYuNeural", "zh-TW-YunJheNeural"),
+    "kk": ("kk-KZ-AigulNeural", "kk-KZ-DauletNeural"),
+    "mn": ("mn-MN-YesuiNeural", "mn-MN-BataaNeural"),
+    "ko": ("ko-KR-SunHiNeural", "ko-KR-InJoonNeural"),
+    "uz": ("uz-UZ-MadinaNeural", "uz-UZ-SardorNeural"),
+    "vi": ("vi-VN-HoaiMyNeural", "vi-VN-NamMinhNeural"),
+}
+"""As `tts.voices.edge.VOICES`, which we do not import; a test holds the two equal."""
+_ESPEAK_LANGUAGES: Final = ("kk", "ko", "ky", "mn", "tt", "ug", "uz", "vi")
+"""As `tts.voices.espeak.LANGUAGES`."""
+
+OtherVoice = Annotated[
+    BankVoice | EdgeVoice | EspeakVoice | CommandVoice | HttpVoice, Field(discriminator="engine")
+]
+
+
+class Voice(_Approved):
+    """Who speaks. The offline Mandarin voice, and beside it what the county has for Mandarin and for other
+    languages. Read by `controller.voices` and `controller.voicing`."""
+
+    model_config = _APPROVAL_IS_WHOLE
+
+    name: Literal["zm_yunjian", "zf_xiaobei"] = "zm_yunjian"
+    speed: Speed = 0.95
+    """1 is the voice's own pace; a loudspeaker valley wants it slower."""
+    approved_by: Text | None = None
+    """Who listened to it and approved it for this county; needed in actual mode."""
+    online: OnlineVoice | None = None
+    """The online voice, where the county wants one; needs the internet."""
+    library_mb: Annotated[int, Field(ge=100, le=1_000_000)] = 2_000
+    """Megabytes of finished clips that are kept; the least recently used go, never one that is airing or
+    placed at terminals. Read by `controller.voicing`. A county's likely messages: `fenghuo tts prepare`."""
+    others: Annotated[tuple[OtherVoice, ...], Field(max_length=64)] = ()
+    """Voices for other languages and of other engines, each for one language."""
+    check: Literal["off", "findings", "listen"] = "listen"
+    """What is looked at before a clip is aired. findings: its sound (whole, clean, as loud as it should be).
+    listen: also whether a recogniser hears the words in it, where the extra `check` is installed. What no
+    voice says right waits 5 minutes for an operator; red and the fast lane never wait. Read by
+    `controller.listening`."""
+
+    @property
+    def mandarin_approved(self) -> bool:
+        """Whether somebody answers for a Mandarin voice that can say anything with the internet gone."""
+        spare = any(v.language == "zh" and v.offline and v.approved_by is not None for v in self.others)
+        return self.approved_by is not None or spare
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        seen = [(other.language, other.label) for other in self.others]
+        twice = next((one for one in seen if seen.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"others has {twice[1]} twice for {twice[0]}")
         return self
 
 
@@ -859,10 +1134,36 @@ class VolumeByColour(_Strict):
 
 
 class BroadcastOptions(_Strict):
-    """How it is played. Read by `controller.planning`."""
+    """How it is played. Read by `controller.planning`, and `together` by `controller.desk`."""
 
     repeats: RepeatsByColour = RepeatsByColour()
     volume: VolumeByColour = VolumeByColour()
+    together: Annotated[float, Field(ge=0.5, le=3)] | None = None
+    """Seconds from the command to a start of all loudspeakers at one moment, so that neighbouring horns do
+    not smear each other's words; more where they must fetch first. Without it each begins as soon as it can.
+    Never in the fast lane."""
+
+
+class Staging(_Strict):
+    """Which clips lie on the terminals ahead. Read by `controller.staging` and `controller.ahead`.
+
+    The generic sentences and the earthquake's countdown always do.
+    """
+
+    ahead_from: Literal["blue", "yellow", "orange", "never"] = "yellow"
+    """From this colour on the first words of what it may become (worse colours, evacuation) are spoken and
+    placed on its villages' terminals beforehand."""
+    hazards: Annotated[tuple[Hazard, ...], Field(min_length=1)] = (
+        "rainstorm",
+        "flash_flood",
+        "debris_flow",
+        "geological",
+        "flood",
+        "typhoon",
+    )
+    """Hazards for which that is done; "*" for all."""
+    megabits: Annotated[float, Field(ge=0.1, le=1000)] = 8.0
+    """Megabits per second that all terminals together may take for what is placed ahead."""
 
 
 class Earthquake(_Strict):
@@ -908,6 +1209,29 @@ class Fatigue(_Strict):
         return fatigue.Rules(self.night_from, self.night_until, self.renewal_every, self.per_day)
 
 
+class Trial(_Strict):
+    """One test that runs by itself, again and again. Read by `controller.tests_schedule` and
+    `controller.trials`."""
+
+    name: Name
+    day: Day
+    """mon … sun: every week; 1 to 28: that day of every month."""
+    at: Clock
+    """Beijing time; an audible one not at night (fatigue.night_from and night_until)."""
+    sound: Literal["silent", "audible"]
+    """silent: everything but the sound (command, clip, decoder, sound device). audible: the spoken test."""
+    townships: tuple[Text, ...] = ()
+    """Their names; all of the county without any."""
+    volume: Volume = 60
+    """Percent, of an audible one."""
+
+    @model_validator(mode="after")
+    def _volume_is_heard(self) -> Self:
+        if self.sound == "silent" and "volume" in self.model_fields_set:
+            raise ValueError("volume belongs to an audible test; this one is silent")
+        return self
+
+
 Share = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -928,6 +1252,26 @@ class Targeting(_Strict):
         """Share of the villages, 0 to 1. `drawn`: by an operator's own hand."""
         limit = self.unusual.get(hazard, round(100 * USUAL_SHARE.get(hazard, 1.0)))
         return min(limit, self.unusual_drawn if drawn else 100) / 100
+
+
+Siren = Literal["prepare", "raid", "clear", "disaster"]
+"""预先警报, 空袭警报, 解除警报, 灾情警报."""
+
+
+class Sirens(_Strict):
+    """Who allows the sirens of civil defence, and which: in exercises that an operator starts by hand, never
+    for a warning and never by a feed. Without it there are none. Read by `controller.desk` and
+    `controller.voicing`."""
+
+    permitted_by: Text
+    """The office that may order them (人民防空主管部门), and who signed."""
+    permitted_on: date
+    patterns: Annotated[tuple[Siren, ...], Field(min_length=1)]
+    disaster: Annotated[
+        tuple[tuple[Annotated[float, Field(ge=1, le=60)], Annotated[float, Field(ge=0, le=60)]], ...],
+        Field(min_length=1, max_length=30),
+    ] = ((15, 10), (5, 10)) * 3
+    """Seconds on and off of 灾情警报, which each place decides for itself (voice-and-audio.md §5)."""
 
 
 class IssuerLevel(StrEnum):
@@ -962,6 +1306,9 @@ class Config(_Strict):
     """Database, clips, journal; made at the start, mode 0700. Read by `controller.wiring`."""
     keys_dir: Annotated[FilePath, Field(default_factory=lambda data: data["state_dir"] / "keys")]
     """Signing keys; mode 0700. By default `keys` in `state_dir`. Read by `controller.wiring`."""
+    keys_passphrase_file: FilePath | None = None
+    """File with the passphrase of the key files, mode 0600; by default the systemd credential
+    keys-passphrase, if there is one. Read by `controller.keys`."""
     issuer: Issuer
     broker: Broker
     listen: Listen
@@ -972,7 +1319,14 @@ class Config(_Strict):
     """Program and arguments, run every minute while something is held; {alert} becomes the alert's id.
     No shell. Read by `controller.escalation`."""
     voice: Voice = Voice()
+    sirens: Sirens | None = None
+    templates: FilePath | None = None
+    """Folder with the county's own words, one file a language (bo.toml), over those of its pack's folder
+    templates and ours (docs/languages.md). Read by `tts.templates`."""
     broadcast: BroadcastOptions = BroadcastOptions()
+    staging: Staging = Staging()
     targeting: Targeting = Targeting()
     fatigue: Fatigue = Fatigue()
     earthquake: Earthquake = Earthquake()
+    tests: Annotated[tuple[Trial, ...], Field(max_length=32)] = ()
+    """What is tested, when. Without it nothing is, and `fenghuo terminal readiness` says so."""

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import os
 import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,35 +23,43 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from alerts.feed import Feed, FeedError, Trust
 from alerts.formats import Reading
-from alerts.regions import Unresolved
+from alerts.regions import County, Unresolved
 from config import schema
-from config.counties import load_county
+from config.counties import load_county, template_folders
 from config.schema import Config, Mode
-from controller import escalation
+from controller import certificates, escalation
 from controller.adapters import open_feed, read_as
+from controller.ahead import SOME, Ahead
 from controller.clock import WireClock, moment, mono_ms, wall_ms
 from controller.desk import Desk, decode_plan
-from controller.dispatch import Dispatcher, Signers
+from controller.dispatch import Dispatcher
 from controller.intake import Intake
-from controller.keys import CountyKeys, load
+from controller.keys import KeysError, given_passphrase, load, stamp
 from controller.keys import sandbox as sandbox_keys
 from controller.metrics import Metrics
+from controller.readiness import Board, Known, board
 from controller.register import Register
+from controller.rings import Rings, signers_of
+from controller.staging import Staging
 from controller.store import Store, StoreError, Unknown
+from controller.store.records import HeardRow, TerminalRow
 from controller.summary import Summary, summarise
+from controller.trials import TrialError, Trials
 from controller.vigil import Vigil
 from controller.voicing import Voicing
 from simulators.broker import EmbeddedBroker
 from terminals import delivery
-from terminals.broadcast import Kind
 from terminals.model import is_simulated
 from terminals.seal import KeyRole
 from terminals.transports.mqtt import Endpoint, MqttTransport
+from terminals.wire import Health
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +67,11 @@ ALARMS_KEPT: Final = 50
 # An idle terminal says hello every 15 min, 20 % sooner or later.
 ONLINE_MS: Final = 20 * 60_000
 CLOCK_EVERY_S: Final = 10.0
+# Clock questions that a terminal asks where loudspeakers start together: the quickest answer counts.
+PROBES: Final = 5
 FEEDS_EVERY_S: Final = 5.0
+READINESS_S: Final = 60.0
+CERTIFICATES_EVERY_S: Final = 86_400.0
 
 
 class StartError(Exception):
@@ -96,10 +109,14 @@ class App:
         transport: MqttTransport,
         dispatcher: Dispatcher,
         voicing: Voicing,
+        staging: Staging,
+        ahead: Ahead,
         desk: Desk,
         intake: Intake,
         metrics: Metrics,
+        trials: Trials,
         alarms: deque[str],
+        rings: Rings,
         feeds: list[tuple[schema.Feed, Feed]],
         readings: dict[str, Reading],
         api: socket.socket,
@@ -114,10 +131,15 @@ class App:
         self.transport = transport
         self.dispatcher = dispatcher
         self.voicing = voicing
+        self.staging = staging
+        self.ahead = ahead
         self.desk = desk
         self.intake = intake
         self.metrics = metrics
+        self.trials = trials
         self.alarms = alarms
+        self.rings = rings
+        self._shown_at = -READINESS_S
         self._feeds = feeds
         self._read_as = [(feed, readings[feed.name]) for _, feed in feeds]
         self._vigils = {
@@ -128,6 +150,7 @@ class App:
         }
         self._api = api
         self._village = village
+        self.ended_certificates: list[str] = []
         self.stopping = asyncio.Event()
         """Set when the controller is told to stop: event streams end, so that nobody waits for them."""
 
@@ -135,13 +158,19 @@ class App:
         """Everything, until cancelled."""
         from controller.web.operators import operators_api
         from controller.web.village import village_api
+        from controller.web.wary import Wary
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.transport.run(self.dispatcher.upward, self._broker), name="transport")
             tasks.create_task(self.dispatcher.run(), name="dispatch")
             tasks.create_task(self.desk.run(), name="desk")
             tasks.create_task(self.voicing.run(), name="voice")
+            tasks.create_task(self.staging.run(), name="staging")
+            tasks.create_task(self.ahead.run(), name="ahead")
+            tasks.create_task(self.trials.run(), name="tests")
             tasks.create_task(self._keep_time(), name="clock")
+            tasks.create_task(self.rings.run(), name="rings")
+            tasks.create_task(self._watch_certificates(), name="certificates")
             tasks.create_task(
                 escalation.ring(self.store, self.desk, self.metrics, self.config.hold_hook, self.alarm),
                 name="escalation",
@@ -152,7 +181,8 @@ class App:
                 tasks.create_task(self.intake.pump(feed, reading), name=f"feed.{feed.name}")
             tasks.create_task(self._watch_feeds(), name="feeds")
             tasks.create_task(_serve(operators_api(self), self._api, self.stopping), name="web.operators")
-            tasks.create_task(_serve(village_api(self), self._village, self.stopping), name="web.village")
+            village = _serve(village_api(self), self._village, self.stopping, http=Wary)
+            tasks.create_task(village, name="web.village")
             if ready is not None:
                 ready.set()
 
@@ -172,9 +202,11 @@ class App:
     def problems(self) -> list[str]:
         """Why a warning could not go out now."""
         found = []
-        if not self.transport.connected:
+        if self.transport.rival:
+            found.append(self.transport.rival)
+        elif not self.transport.connected:
             found.append("the broker is not there")
-        return found
+        return found + self.rings.problems() + self.ended_certificates
 
     def refresh_gauges(self) -> None:
         self.metrics.terminals_online.set(self.online_count())
@@ -236,10 +268,17 @@ class App:
             self.register.terminals,
             self.county,
             waiting=waiting,
-            last_seen=self.dispatcher.online.get,
+            last_seen=self._last_seen,
             silent_villages=silent,
             is_generic=self.voicing.is_generic,
+            clock_error=self.dispatcher.clock_errors.get,
+            doubted=await self.store.broadcast(broadcast),
         )
+
+    def _last_seen(self, terminal: str) -> int | None:
+        """Wire ms of its last word: this run's, or what the register keeps of its last hello."""
+        seen = self.dispatcher.online.get(terminal)
+        return seen if seen is not None else self.register.last_seen.get(terminal)
 
     def version_of(self, broadcast: str) -> int:
         run = self.dispatcher.runs.get(broadcast)
@@ -256,8 +295,6 @@ class App:
                 await run.changed.wait_for(lambda: run.version != before)
 
     async def terminal_rows(self) -> list[dict[str, object]]:
-        import msgspec
-
         now = self.dispatcher.now()
         rows: list[dict[str, object]] = []
         for row in await self.store.terminals():
@@ -274,6 +311,8 @@ class App:
                     "lat": t.lat,
                     "lon": t.lon,
                     "languages": list(t.languages),
+                    "speaker": t.speaker,
+                    "codecs": list(t.codecs),
                     "enrolled": t.enrolled,
                     "simulated": is_simulated(t.id),
                     "last_seen": moment(max(row.last_seen or 0, seen or 0))
@@ -281,9 +320,51 @@ class App:
                     else None,
                     "online": seen is not None and now - seen < ONLINE_MS,
                     "health": msgspec.json.decode(row.health) if row.health else {},
+                    "refused_reports": self.dispatcher.complaints.of(t.id),
                 }
             )
         return rows
+
+    async def readiness(self) -> Board:
+        """Which loudspeakers would sound now, by what they said themselves, authenticated. Raises
+        StoreError."""
+        rows, heard = await self.store.terminals(), await self.store.heard()
+        certificates: dict[str, int] = {}
+        for row in await self.store.certificates():
+            if row.revoked is None:
+                certificates[row.terminal] = max(row.expires, certificates.get(row.terminal, 0))
+        missing = {row.terminal.id: self.staging.missing(row.terminal) for row in rows}
+        wall = wall_ms()
+        ahead = self.dispatcher.now() - wall
+
+        def judged() -> Board:
+            return board(
+                (
+                    known_of(
+                        row,
+                        heard.get(row.terminal.id),
+                        missing[row.terminal.id],
+                        certificates,
+                        self.county,
+                        ahead,
+                    )
+                    for row in rows
+                ),
+                wall,
+            )
+
+        # A tenth of a second of work for 10,000: not on the road that warnings take.
+        return await asyncio.to_thread(judged)
+
+    async def show_readiness(self) -> None:
+        """For Prometheus; worked out anew once a minute at most."""
+        if time.monotonic() - self._shown_at < READINESS_S:
+            return
+        self._shown_at = time.monotonic()
+        for line in (await self.readiness()).townships:
+            name = self.county.township(line.key).name
+            for grade, count in (("ready", line.ready), ("doubtful", line.doubtful), ("dead", line.dead)):
+                self.metrics.readiness.labels(name, grade).set(count)
 
     def village_name(self, key: str) -> str:
         village = self.county.village(key)
@@ -323,6 +404,28 @@ class App:
             if text:
                 self.alarm(text)
 
+    async def _watch_certificates(self) -> None:
+        while True:
+            await self.look_at_certificates(wall_ms())
+            await asyncio.sleep(CERTIFICATES_EVERY_S)
+
+    async def look_at_certificates(self, now: int) -> None:
+        """Alarms for each certificate that ends soon. `now`: Unix ms."""
+        if self.sandbox:
+            return
+        try:
+            found = certificates.endings(self.config.keys_dir)
+            rows = await self.store.certificates()
+        except (KeysError, StoreError) as error:
+            self.alarm(str(error))
+            return
+        for one in found:
+            self.metrics.certificate_expires.labels(one.name).set(one.at / 1000)
+        self.ended_certificates = certificates.warnings((e for e in found if e.at < now), now)
+        late = certificates.unrenewed(rows, now)
+        for text in (*certificates.warnings(found, now), *([late] if late else [])):
+            self.alarm(text)
+
     async def _keep_time(self) -> None:
         while True:
             try:
@@ -348,15 +451,22 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
                 settings.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Made-up positions of villages may direct a warning to simulated terminals only.
         pack = load_county(config.county, synthetic=sandbox)
+        keys_dir = config.state_dir / "sandbox-keys" if sandbox else config.keys_dir
+        passphrase = None if sandbox else given_passphrase(config.keys_passphrase_file, os.environ)
         keys = (
-            sandbox_keys(config.state_dir / "sandbox-keys")
-            if sandbox
-            else load(config.keys_dir, _roles(config))
+            sandbox_keys(keys_dir, _roles(config)) if sandbox else load(keys_dir, _roles(config), passphrase)
         )
+        authority = None if sandbox else certificates.load(keys_dir, passphrase)
+        login = config.broker.terminals_login
+        if login is not None and authority is None and not sandbox:
+            raise StartError(
+                "broker.terminals_login needs the county's own authority; make it: "
+                "fenghuo keys ca -c FILE --host NAME"
+            )
         store = await Store.open(config.state_dir / "fenghuo.db")
         stack.push_async_callback(store.close)
         await _same_class(store, config, sandbox)
-        endpoint = await _broker(config, stack)
+        endpoint = await _broker(config, stack, passphrase)
         api = stack.enter_context(_listen(config.listen.api))
         village = stack.enter_context(_listen(config.listen.terminals))
         audio_base = config.listen.audio_base(village.getsockname()[1])
@@ -365,30 +475,58 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
             store,
             pack.county,
             keys,
-            broker=f"{scheme}://{endpoint.host}:{endpoint.port}",
+            broker=config.broker.terminals_url or f"{scheme}://{endpoint.host}:{endpoint.port}",
             audio=audio_base,
             sandbox=sandbox,
+            authority=authority,
+            login=login,
         )
         await register.load()
 
         def alarm(text: str) -> None:
             app.alarm(text)
 
-        voicing = Voicing(config.voice, config.state_dir, pack.readings, metrics, alarm, prepare=not sandbox)
+        voicing = Voicing(
+            config.voice,
+            config.state_dir,
+            pack.readings,
+            metrics,
+            alarm,
+            prepare=not sandbox,
+            words=template_folders(config.county, config.templates),
+            sirens=config.sirens,
+        )
         stack.push_async_callback(voicing.close)
-        if config.mode is Mode.ACTUAL and not sandbox and not voicing.approved:
+        if config.mode is Mode.ACTUAL and not sandbox and not config.voice.mandarin_approved:
             raise StartError(
                 "mode: actual needs voice.approved_by and approved_on: somebody of the county must "
                 "have listened to the voice (fenghuo alert preview) and answer for it"
             )
         clock, doubt = WireClock.start(wall_ms(), mono_ms(), int(await store.meta("signed_until") or 0))
-        transport = MqttTransport(endpoint, pack.county.key)
+        transport = MqttTransport(endpoint, pack.county.key, alarm)
 
-        signers = _signers(keys)
+        signers = signers_of(keys)
+
+        def now() -> int:
+            return clock.now(wall_ms(), mono_ms())
+
+        staging = Staging(
+            store,
+            transport,
+            signers.service,
+            now,
+            alarm,
+            config.staging,
+            lambda: register.terminals.values(),
+            pack.county,
+        )
+        await staging.load()
+        some = SOME if sandbox else None
+        ahead = Ahead(staging, voicing, register, pack.county, config.staging, now, only=some)
         dispatcher = Dispatcher(
             store,
             transport,
-            _signers(keys),
+            signers,
             register.report_key,
             register.groups,
             audio_base,
@@ -396,11 +534,43 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
             metrics,
             alarm,
             pace if sandbox else 1.0,
+            PROBES if config.broadcast.together is not None else 0,
+            staging,
         )
+        rings = Rings(
+            keys,
+            signers,
+            read=lambda: load(keys_dir, _roles(config), passphrase),
+            stamp=lambda: stamp(keys_dir),
+            transport=transport,
+            staging=staging,
+            store=store,
+            held=register.rings,
+            seen=register.last_seen,
+            enrolled=lambda terminal: register.groups(terminal) is not None,
+            now=now,
+            alarm=alarm,
+            metrics=metrics,
+            changed=register.renew_keys,
+        )
+        dispatcher.keys = rings
         desk = Desk(
-            config, pack.county, store, register, dispatcher, voicing, metrics, kinds=frozenset(signers.roles)
+            config,
+            pack.county,
+            store,
+            register,
+            dispatcher,
+            voicing,
+            metrics,
+            kinds=frozenset(signers.roles),
+            staging=staging,
+            released=ahead.released,
         )
         intake = Intake(store, desk, metrics, alarm)
+        try:
+            trials = Trials(config, pack.county, store, desk, alarm)
+        except TrialError as error:
+            raise StartError(str(error)) from error
         try:
             feeds = [(settings, open_feed(settings, config.state_dir)) for settings in config.feeds]
             readings = {settings.name: read_as(settings) for settings in config.feeds}
@@ -414,10 +584,14 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
             transport=transport,
             dispatcher=dispatcher,
             voicing=voicing,
+            staging=staging,
+            ahead=ahead,
             desk=desk,
             intake=intake,
             metrics=metrics,
+            trials=trials,
             alarms=alarms,
+            rings=rings,
             feeds=feeds,
             readings=readings,
             api=api,
@@ -453,19 +627,12 @@ async def _same_class(store: Store, config: Config, sandbox: bool) -> None:
 
 
 def _roles(config: Config) -> tuple[KeyRole, ...]:
-    """In drill mode the actual key is not even read."""
-    roles = tuple(KeyRole)
+    """In drill mode the actual key is not even read; the root key never."""
+    roles = tuple(r for r in KeyRole if r is not KeyRole.ROOT)
     return roles if config.mode is Mode.ACTUAL else tuple(r for r in roles if r is not KeyRole.ACTUAL)
 
 
-def _signers(keys: CountyKeys) -> Signers:
-    return Signers(
-        {Kind(role.value): s for role, s in keys.signers.items() if role is not KeyRole.SERVICE},
-        keys.signers[KeyRole.SERVICE],
-    )
-
-
-async def _broker(config: Config, stack: AsyncExitStack) -> Endpoint:
+async def _broker(config: Config, stack: AsyncExitStack, passphrase: bytes | None) -> Endpoint:
     broker = config.broker
     if broker.embedded is not None:
         child = EmbeddedBroker(broker.embedded.port)
@@ -477,7 +644,36 @@ async def _broker(config: Config, stack: AsyncExitStack) -> Endpoint:
     tls = None
     if broker.tls:
         tls = ssl.create_default_context(cafile=str(broker.ca_file) if broker.ca_file else None)
+        if (config.keys_dir / certificates.FOLDER / "controller.crt").exists():
+            certificates.show_ours(tls, config.keys_dir, passphrase)
     return Endpoint(broker.host, broker.port, broker.username, password, tls)
+
+
+def known_of(
+    row: TerminalRow,
+    heard: HeardRow | None,
+    missing: int | None,
+    certificates: Mapping[str, int],
+    county: County,
+    ahead: int,
+) -> Known:
+    """A terminal of the register as the readiness board judges it. `ahead`: ms that wire time is ahead of
+    Unix time."""
+    t = row.terminal
+    village = county.village(t.village)
+    return Known(
+        t.id,
+        t.name,
+        village.name,
+        village.township_key,
+        t.enrolled,
+        row.last_seen,
+        msgspec.json.decode(row.health, type=Health) if row.health else None,
+        None if heard is None or heard.heard is None else heard.heard - ahead,
+        None if heard is None or heard.tested is None else heard.tested - ahead,
+        missing,
+        certificates.get(t.id),
+    )
 
 
 def _secret(path: Path) -> str:
@@ -526,9 +722,19 @@ class _Server(uvicorn.Server):
         yield  # signals are the program's business, not one server's
 
 
-async def _serve(api: FastAPI, sock: socket.socket, stopping: asyncio.Event) -> None:
+async def _serve(
+    api: FastAPI, sock: socket.socket, stopping: asyncio.Event, http: type[asyncio.Protocol] = H11Protocol
+) -> None:
     server = _Server(
-        uvicorn.Config(api, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        uvicorn.Config(
+            api,
+            http=http,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+        )
     )
     try:
         await server.serve(sockets=[sock])

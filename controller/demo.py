@@ -54,7 +54,7 @@ feeds:
 release:
   - {{feed: bureau, hazard: "*", colour: [red, orange], action: auto}}
 # The demo's voice is machine-made and approved by nobody: it speaks only to simulated terminals.
-voice: {{approved_by: demo, approved_on: 2026-01-01}}
+voice: {{approved_by: demo, approved_on: 2026-01-01, check: findings}}
 """
 
 _DOCUMENTS: Final = {"cap": "rainstorm-orange.cap.xml", "national": "debris-flow-red.national.xml"}

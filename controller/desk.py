@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -33,14 +34,16 @@ from alerts.model import Alert, AlertError, Colour, MsgType, Scope
 from alerts.regions import County
 from config.schema import Config
 from controller import naming
+from controller.admission import VOICING, Turns
 from controller.clock import moment, to_ms, wall_ms
-from controller.dispatch import Dispatcher, Run
+from controller.dispatch import Dispatcher, Run, spread_ms
 from controller.ids import new_id
 from controller.metrics import Metrics
 from controller.planning import (
     Plan,
     Stage,
     beside,
+    counted_down,
     divide,
     message_of,
     places_of,
@@ -52,17 +55,22 @@ from controller.planning import (
 )
 from controller.register import Register
 from controller.release import Auto, Hold, decide, decide_end
-from controller.store import Store, Unknown
+from controller.staging import Staging
+from controller.store import Store, StoreError, Unknown
 from controller.store.records import (
+    AlertLine,
     AlertRow,
     AlertState,
     BroadcastRow,
     BroadcastState,
+    CommandRow,
     Entry,
 )
-from controller.voicing import Voicing
+from controller.voicing import Voicing, profiles_of
 from terminals import delivery
-from terminals.broadcast import Kind, Part, Variant
+from terminals.broadcast import Broadcast, Kind, Lane, Part, Variant
+from tts import floor, verdict
+from tts.airtime import Profile
 from tts.script import ScriptRequest
 
 log = logging.getLogger(__name__)
@@ -71,6 +79,15 @@ log = logging.getLogger(__name__)
 MEMORY: Final = timedelta(days=7)
 # A cancel waits this long for terminals to say whether they had sounded, then airs the all-clear.
 HEARD_WAIT_S: Final = 3.0
+OUT_WAIT_S: Final = 0.2
+# While a doubted sound waits, the wire clock is looked at so often: it may be put right meanwhile.
+LOOK_S: Final = 10.0
+# Whatever a damaged row or a clock says: no hold of a sound is longer.
+LONGEST_HOLD_S: Final = 600.0
+# A message that keeps being replaced before it was spoken is spoken after this: somebody must hear something.
+LONGEST_UNSPOKEN_MS: Final = 20_000
+# Half a megabit per second, the slowest line that terminals are planned for (design §4), in bytes per ms.
+SLOW_LINE: Final = 62.5
 # `wire.Play.replaces` holds so many; older broadcasts of an event have long sounded.
 MOST_REPLACED: Final = 16
 _SOUNDED: Final = (
@@ -93,6 +110,22 @@ class Judged:
     """Its areas, where all of them lie in other counties: normal for a provincial or national feed."""
     alert: Alert | None = None
     """The message as it concerns this county; None: as it came."""
+
+
+@dataclass(slots=True)
+class _InHand:
+    """A broadcast between its plan and its first command."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it is not to be sent any more: the voice has others to serve."""
+    stopped_by: Entry | None = None
+    replaced: bool = False
+    voiced: bool = False
+    """About to go out: too late to replace it here; the terminals do that."""
+    doubt: verdict.Hold | verdict.TakeFlagged | None = None
+    """What is wrong with its sound."""
+    air: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when somebody airs it although its sound is doubted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +175,17 @@ class Desk:
         metrics: Metrics,
         *,
         kinds: Set[Kind],
+        staging: Staging | None = None,
+        released: Callable[[Plan], None] | None = None,
     ) -> None:
-        """`kinds`: those whose keys are loaded; in drill mode there is no actual key."""
+        """`kinds`: those whose keys are loaded; in drill mode there is no actual key. `staging`: what
+        terminals hold ahead. `released`: told of every plan that goes out."""
+        self._staging = staging
+        self._released = released
+        self._turns = Turns(VOICING)
+        self._memo: dict[str, Known] = {}
+        self._unspoken: dict[str, int] = {}
+        """Event → since when its messages have been replaced before one of them was spoken."""
         self._kinds = kinds
         self._config = config
         self._county = county
@@ -153,8 +195,8 @@ class Desk:
         self._voicing = voicing
         self._metrics = metrics
         self._to_voice: asyncio.Queue[BroadcastRow] = asyncio.Queue(1_000)
-        self._stopped: dict[str, asyncio.Event] = {}
-        """Broadcasts that are being voiced; the event is set when one is stopped meanwhile."""
+        self._in_hand: dict[str, _InHand] = {}
+        """Broadcasts that wait for the voice or are being voiced."""
         self.changed = asyncio.Condition()
         """Notified when an alert is held, released or decided."""
 
@@ -163,7 +205,15 @@ class Desk:
     async def known(self) -> list[Known]:
         """What lifecycle compares a new document with."""
         now = moment(wall_ms())
-        return [item for row in await self._recent() if lifecycle.matters(item := _known(row), now)]
+        lines = await self._recent()
+        fresh = await self._store.known([line.id for line in lines if line.id not in self._memo])
+        self._memo = {line.id: self._memo[line.id] for line in lines if line.id in self._memo}
+        self._memo |= {i: msgspec.json.decode(body, type=Known) for i, body in fresh.items()}
+        return [item for line in lines if lifecycle.matters(item := self._now_known(line), now)]
+
+    def _now_known(self, line: AlertLine) -> Known:
+        known = self._memo[line.id]
+        return replace(known, state=_AS_KNOWN[line.state], msg_type=MsgType(line.msg_type))
 
     def trust(self, feed: str) -> Trust:
         """How far the words of a configured feed go. Whose official sender nothing proves is no better than
@@ -205,10 +255,12 @@ class Desk:
                     plan = replace(plan, why=(*plan.why, f"after {decision.of}: {changed.text}"))
             if isinstance(decision, Update | Continuation) and stage != "first":
                 last = next((k.colour for k in known if k.identifier == decision.of), plan.colour)
+                falls = _is_milder(plan.colour, last) and stage != "cancel"
                 plan = replace(
                     plan,
+                    script=replace(plan.script, stage="downgrade", was=last) if falls else plan.script,
                     news=lifecycle.is_news(decision) or bool(plan.also),
-                    falls=_is_milder(plan.colour, last),
+                    falls=falls,
                     # An earthquake's estimate swings within seconds: it takes nothing back.
                     ends=tuple(sorted(decision.ends))
                     if isinstance(decision, Update) and alert.main.quake is None
@@ -304,11 +356,21 @@ class Desk:
         # What waits for an operator is replaced by what its own feed says now, so that only that waits.
         overtaken = () if judged.decision.doubt else await self._waiting(event, feed)
         superseded = event if auto else overtaken
-        await self._store.take(row, broadcasts, entry, row.created, document=document, supersedes=superseded)
+        commands = await self._store.take(
+            row,
+            broadcasts,
+            entry,
+            row.created,
+            document=document,
+            supersedes=superseded,
+            commands=[c for b in broadcasts if _at_once(b) for c in self._dispatcher.prepare(b)],
+        )
+        await self._begin(broadcasts, commands)
         await self._tell()
         if not auto:
             return Held(row.id, reason)
-        await self._begin(broadcasts)
+        await self._overtake(broadcasts)
+        self._tell_released(plan)
         ended = await self._end_in_part(row, plan, entry.who)
         return Released(row.id, _whole(broadcasts)) if broadcasts else replace(ended, alerts=tuple(event))
 
@@ -420,11 +482,27 @@ class Desk:
         return replace(plan, problems=tuple(problems))
 
     async def send(
-        self, alert: Alert, kind: Kind, operator: str, *, meant: bool = False
+        self,
+        alert: Alert,
+        kind: Kind,
+        operator: str,
+        *,
+        meant: bool = False,
+        siren: str = "",
+        volume: int | None = None,
     ) -> Released | Refused:
-        """An operator's own act is the release; what planning finds wrong is refused, not held."""
+        """An operator's own act is the release; what planning finds wrong is refused, not held. `volume`: of
+        a test, played once, percent; 0 is a silent one."""
         now = wall_ms()
         plan = self.plan(alert, kind, meant=meant)
+        if volume is not None:
+            assert kind is Kind.TEST
+            plan = replace(plan, repeats=1, volume=max(1, volume), silent=volume == 0)
+        if siren:
+            script = replace(plan.script, siren=siren)
+            plan = replace(
+                plan, script=script, repeats=1, problems=(*plan.problems, *self._no_siren(siren, kind))
+            )
         if plan.problems:
             await self._store.note(
                 Entry(operator, f"{kind}.refused", alert.identifier, "; ".join(plan.problems)), now
@@ -435,10 +513,37 @@ class Desk:
         alert = self._here(alert, moment(now))
         row = self._row(alert, judged, f"operator:{operator}", AlertState.RELEASED, "")
         broadcasts = await self._broadcasts(row, [plan])
-        await self._store.take(row, broadcasts, Entry(operator, f"{kind}.send", row.id, plan.headline), now)
+        commands = await self._store.take(
+            row,
+            broadcasts,
+            Entry(
+                operator,
+                "exercise.siren" if siren else f"{kind}.send",
+                row.id,
+                f"{siren} {plan.headline}".strip(),
+            ),
+            now,
+            commands=[c for b in broadcasts if _at_once(b) for c in self._dispatcher.prepare(b)],
+        )
+        await self._begin(broadcasts, commands)
         await self._tell()
-        await self._begin(broadcasts)
+        self._tell_released(plan)
         return Released(row.id, _whole(broadcasts))
+
+    def siren_problems(self, alert: Alert, pattern: str) -> list[str]:
+        """What `send` would refuse a siren for. Raises AlertError."""
+        return [*self.plan(alert, Kind.EXERCISE).problems, *self._no_siren(pattern, Kind.EXERCISE)]
+
+    def _no_siren(self, pattern: str, kind: Kind) -> list[str]:
+        """Why this siren of civil defence may not sound."""
+        permit = self._config.sirens
+        if kind is not Kind.EXERCISE:
+            return [f"a siren of civil defence sounds in an exercise only, never as {kind}"]
+        if permit is None:
+            return ["the county's configuration permits no siren (sirens:)"]
+        if pattern not in permit.patterns:
+            return [f"siren {pattern} is not permitted; {', '.join(permit.patterns)}"]
+        return []
 
     async def approve(self, alert: str, operator: str) -> Released | Cancelled | Refused:
         """Releases what is held. Raises Unknown."""
@@ -476,6 +581,8 @@ class Desk:
         if not done:
             return Refused((f"{alert} was decided by somebody else",))
         await self._begin(broadcasts)
+        await self._overtake(broadcasts)
+        self._tell_released(plan)
         ended = await self._end_in_part(row, plan, operator)
         return Released(alert, _whole(broadcasts)) if broadcasts else replace(ended, alerts=tuple(event))
 
@@ -507,6 +614,26 @@ class Desk:
             return Refused((f"{broadcast} is {row.state}; nothing of it can sound any more",))
         return None
 
+    async def stop_all(self, operator: str, reason: str = "") -> tuple[str, ...]:
+        """Silence everywhere, now: what sounds, what waits, what is still being voiced; nobody who comes late
+        gets any of it. No all-clear. Holds are not touched. Returns the broadcasts that there was anything
+        left to stop of. What cannot be written to the disk stops all the same."""
+        active = (BroadcastState.VOICING, BroadcastState.SENDING, BroadcastState.DONE)
+        now = self._dispatcher.now()
+        rows = [
+            row
+            for row in await self._store.broadcasts(states=active, limit=10_000)
+            if row.broadcast.expires_ms > now or row.state is not BroadcastState.DONE
+        ]
+        rows.sort(key=lambda row: row.state is BroadcastState.VOICING)  # what sounds already first
+        stopped = await asyncio.gather(
+            *(self._stop(row, Entry(operator, "broadcast.stop", row.broadcast.id, reason)) for row in rows)
+        )
+        done = tuple(row.broadcast.id for row, was in zip(rows, stopped, strict=True) if was)
+        entry = Entry(operator, "broadcast.stop-all", f"{len(done)} broadcasts", reason)
+        await self._dispatcher.keep(partial(self._store.note, entry, wall_ms()))
+        return done
+
     # --- running -------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -521,11 +648,17 @@ class Desk:
         now = self._dispatcher.now()
         waiting: list[BroadcastRow] = []
         for row in await self._store.broadcasts(limit=1_000):
+            if row.state is BroadcastState.SUPERSEDED:
+                continue
             if row.state is BroadcastState.VOICING:
                 log.info("%s was being voiced when the controller ended; voicing it again", row.broadcast.id)
                 waiting.append(row)
-            elif row.done is None or row.broadcast.expires_ms > now:
+            elif row.done is None:
                 await self._dispatcher.resume(row)
+            elif row.broadcast.expires_ms > now and row.state is BroadcastState.DONE:
+                alert = await self._store.alert(row.broadcast.alert_id)
+                if alert.state not in _OVER:  # whoever comes late still gets it
+                    await self._dispatcher.resume(row)
         await self._begin(sorted(waiting, key=lambda row: (row.created, row.broadcast.part is Part.WHOLE)))
         for alert in await self._store.alerts(state=AlertState.RELEASED):  # released, but was it carried out?
             if alert.msg_type == MsgType.CANCEL:
@@ -535,28 +668,190 @@ class Desk:
             elif alert.plan is not None and alert.expires > wall_ms():
                 await self._end_in_part(alert, decode_plan(alert), alert.source)
 
-    async def _begin(self, broadcasts: Sequence[BroadcastRow]) -> None:
+    async def _begin(self, broadcasts: Sequence[BroadcastRow], commands: Sequence[CommandRow] = ()) -> None:
+        """What terminals hold goes out at once, with its `commands` if they are committed; the rest is voiced
+        first."""
         for row in broadcasts:
             self._metrics.broadcasts.labels(row.broadcast.kind).inc()
-            await self._to_voice.put(row)
+            if not _at_once(row):
+                self._in_hand[row.broadcast.id] = _InHand()
+            else:
+                own = [c for c in commands if c.broadcast == row.broadcast.id]
+                run = await self._dispatcher.start(row, own)
+                # Nothing else is begun before it is out; a broker that is away holds up no voice.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(OUT_WAIT_S):
+                        await run.out.wait()
+        for row in broadcasts:
+            if not _at_once(row):
+                await self._to_voice.put(row)
+
+    def _tell_released(self, plan: Plan) -> None:
+        if self._released is not None:
+            self._released(plan)
 
     async def _voice_and_send(self, row: BroadcastRow) -> None:
+        hand = self._in_hand.setdefault(row.broadcast.id, _InHand())
+        try:
+            await self._voice_and_send_unless(row, hand)
+        finally:
+            self._in_hand.pop(row.broadcast.id, None)
+
+    async def _voice_and_send_unless(self, row: BroadcastRow, hand: _InHand) -> None:
         script = decode_script(row.script)
-        stop = self._stopped.setdefault(row.broadcast.id, asyncio.Event())
-        variants = await _unless(stop, self._voicing.voice(script, row.broadcast.part))
+        variants = await _unless(hand.stop, self._voiced(row, hand))
+        if hand.doubt is not None and not hand.stop.is_set():
+            row = await self._doubted(row, hand, hand.doubt)
+        if hand.stop.is_set():
+            variants = ()
         plan = replace(row.broadcast, variants=variants)
         if script.stage == "cancel":
             late = await self._owed(await self._store.alert(plan.alert_id), row.created)
             plan = replace(plan, terminals=tuple(sorted(late | set(plan.terminals))))
             for terminal in set(plan.terminals) - set(row.broadcast.terminals):
-                await self._store.add_delivery(plan.id, terminal, wall_ms())
-        stopped = stop.is_set()
-        state = BroadcastState.STOPPED if stopped else BroadcastState.SENDING
-        current = await self._store.broadcast(plan.id)
-        row = replace(current, broadcast=plan, state=state)
-        await self._store.set_broadcast(row)
-        self._stopped.pop(plan.id, None)
+                await self._dispatcher.keep(partial(self._store.add_delivery, plan.id, terminal, wall_ms()))
+        if hand.replaced:
+            return
+        hand.voiced = True
+        stopped_by = hand.stopped_by
+        self._unspoken.pop(plan.event_key, None)
+        if stopped_by is None:
+            row = replace(row, state=BroadcastState.SENDING)
+            plan = replace(plan, play_at=self._together(plan))
+        else:
+            row = replace(row, state=BroadcastState.STOPPED, stopped_by=stopped_by.who)
+        row = replace(row, broadcast=plan)
+        await self._dispatcher.keep(partial(self._store.set_broadcast, row))
         await self._dispatcher.start(row)
+        if stopped_by is None and hand.stopped_by is not None:  # while that was being stored
+            await self._dispatcher.stop(plan.id, hand.stopped_by)
+
+    async def air(self, broadcast: str, operator: str) -> Refused | None:
+        """Does not let it wait any longer for a better voice. None when done. Raises Unknown."""
+        row = await self._store.broadcast(broadcast)
+        entry = Entry(operator, "broadcast.air", broadcast, row.doubt)
+        if not await self._store.air(broadcast, entry, wall_ms()):
+            return Refused((f"{broadcast} does not wait because of its sound; it is {row.state}",))
+        if (hand := self._in_hand.get(broadcast)) is not None:
+            hand.air.set()
+        return None
+
+    async def doubted(self) -> list[tuple[BroadcastRow, AlertRow]]:
+        """What waits because no voice says it right, oldest first."""
+        rows = await self._store.broadcasts(states=(BroadcastState.VOICING,), limit=1_000)
+        waiting = [row for row in rows if row.airs is not None and row.aired_by is None]
+        return [(row, await self._store.alert(row.broadcast.alert_id)) for row in reversed(waiting)]
+
+    async def _doubted(
+        self, row: BroadcastRow, hand: _InHand, doubt: verdict.Hold | verdict.TakeFlagged
+    ) -> BroadcastRow:
+        """Stores what is wrong with its sound; if it may wait, until somebody airs, stops or replaces it, or
+        its clock is out, which is at half of its life at the latest: silence is worse."""
+        now, ends = self._dispatcher.now(), row.broadcast.expires_ms
+        airs = None
+        if isinstance(doubt, verdict.Hold):
+            airs = min(now + doubt.minutes * 60_000, now + max(0, ends - now) // 2)
+        entry = Entry(
+            "desk", "broadcast.doubted" if airs is None else "broadcast.waits", row.broadcast.id, doubt.why
+        )
+        try:
+            row = await self._store.doubt(row.broadcast.id, doubt.why, airs, entry, wall_ms())
+        except StoreError as error:
+            log.error(
+                "%s: what is wrong with its sound (%s) cannot be stored: %s",
+                row.broadcast.id,
+                doubt.why,
+                error,
+            )
+            return replace(row, doubt=doubt.why)  # a full disk must not silence it
+        log.warning("%s: its sound is doubted: %s", row.broadcast.id, doubt.why)
+        await self._tell()
+        clock = asyncio.get_running_loop()
+        last = clock.time() + LONGEST_HOLD_S
+        while airs is not None and row.airs is not None and row.aired_by is None:
+            left = min((row.airs - self._dispatcher.now()) / 1000, last - clock.time())
+            if left <= 0 or hand.air.is_set() or hand.stop.is_set() or await self._said_by_whole(row, hand):
+                break
+            await _either(hand.air, hand.stop, min(left, LOOK_S))
+        await self._tell()
+        return row
+
+    async def _said_by_whole(self, row: BroadcastRow, hand: _InHand) -> bool:
+        """A lead that still waits when its whole message has gone out is not needed any more."""
+        if row.broadcast.part is not Part.LEAD:
+            return False
+        for other in await self._store.broadcasts(alert=row.broadcast.alert_id):
+            same = set(row.broadcast.terminals) <= set(other.broadcast.terminals)
+            out = other.state in (BroadcastState.SENDING, BroadcastState.DONE)
+            if other.broadcast.part is Part.WHOLE and out and same:
+                await self._supersede(row, other.broadcast.id, hand)
+                return True
+        return False
+
+    async def _supersede(self, old: BroadcastRow, by: str, hand: _InHand) -> None:
+        text = f"a newer message of its event, {by}, replaced it before it was sent"
+        hand.replaced = True
+        hand.stop.set()
+        now = wall_ms()
+        row = replace(old, state=BroadcastState.SUPERSEDED, stopped_by=by, done=now)
+        entry = Entry("desk", "broadcast.superseded", old.broadcast.id, text)
+        await self._dispatcher.keep(partial(self._store.set_broadcast, row, entry, now))
+        log.info("%s: %s", old.broadcast.id, text)
+
+    async def _flag(self, broadcast: str, hand: _InHand, doubt: verdict.Hold | verdict.TakeFlagged) -> None:
+        """What is wrong with its sound, found before it went out or after."""
+        if not hand.voiced:
+            hand.doubt = doubt
+            return
+        entry = Entry("desk", "broadcast.doubted", broadcast, doubt.why)
+        await self._dispatcher.keep(partial(self._store.doubt, broadcast, doubt.why, None, entry, wall_ms()))
+        await self._tell()
+
+    async def _voiced(self, row: BroadcastRow, hand: _InHand) -> tuple[Variant, ...]:
+        """Its sound, when it is its turn at the voice."""
+        p = row.broadcast.priority
+        script = decode_script(row.script)
+        whole = int(row.broadcast.part is Part.WHOLE and script.stage != "cancel")
+        order = (p.kind_rank, whole, p.lane, p.colour, p.issuer_level)
+        async with self._turns.turn(order):
+            return await self._voicing.voice(
+                script,
+                row.broadcast.part,
+                self.profiles(row.broadcast.terminals),
+                doubted=partial(self._flag, row.broadcast.id, hand),
+            )
+
+    def _together(self, plan: Broadcast) -> int:
+        """Wire time at which all its loudspeakers start at one moment, after whatever they must fetch; 0
+        where each starts as soon as it can."""
+        ahead = self._config.broadcast.together
+        if ahead is None or plan.priority.lane == Lane.FAST or not plan.variants:
+            return 0
+        held = self._staging.pinned() if self._staging is not None else set()
+        fetched = [v.size for v in plan.variants if v.sha256 not in held]
+        needed = spread_ms(len(plan.terminals)) + max(fetched) / SLOW_LINE if fetched else 0.0
+        return self._dispatcher.now() + int(max(ahead * 1000, min(needed, plan.patience_ms)))
+
+    async def _overtake(self, fresh: Sequence[BroadcastRow]) -> None:
+        """What the voice still has in hand, and `fresh` replaces for everybody who would have heard it, is
+        not sent. A message whose turn never comes because it is always replaced is spoken after a while."""
+        gone = {b for row in fresh for b in row.broadcast.replaces}
+        reach = {t for row in fresh for t in row.broadcast.terminals}
+        if not gone:
+            return
+        now = wall_ms()
+        for old in await self._store.broadcasts(states=(BroadcastState.VOICING,), limit=10_000):
+            plan = old.broadcast
+            if plan.id not in gone or not set(plan.terminals) <= reach:
+                continue
+            hand = self._in_hand.get(plan.id)
+            if hand is None or hand.voiced or hand.stopped_by is not None:
+                continue
+            since = self._unspoken.setdefault(plan.event_key, old.created)
+            if now - since > LONGEST_UNSPOKEN_MS and plan.part is Part.LEAD:
+                continue
+            by = next(row.broadcast.id for row in fresh if plan.id in row.broadcast.replaces)
+            await self._supersede(old, by, hand)
 
     async def _family(self, event_key: str) -> list[BroadcastRow]:
         """The broadcasts of an event, oldest first."""
@@ -587,7 +882,7 @@ class Desk:
         wrong there."""
         now = wall_ms()
         others = [
-            row
+            await self._store.alert(row.id)
             for row in await self._recent()
             if row.hazard == alert.hazard
             and row.event_key != alert.event_key
@@ -712,14 +1007,17 @@ class Desk:
     async def _stop(self, row: BroadcastRow, entry: Entry) -> bool:
         """Whether there was anything left to stop."""
         broadcast = row.broadcast.id
-        if row.state is BroadcastState.VOICING:
-            self._stopped.setdefault(broadcast, asyncio.Event()).set()
-            await self._store.set_broadcast(
-                replace(row, state=BroadcastState.STOPPED, stopped_by=entry.who), entry, wall_ms()
-            )
+        if (hand := self._in_hand.get(broadcast)) is not None:
+            if hand.replaced or hand.stopped_by is not None:
+                return False
+            hand.stopped_by = entry
+            hand.stop.set()
+            ended = replace(row, state=BroadcastState.STOPPED, stopped_by=entry.who)
+            await self._dispatcher.keep(partial(self._store.set_broadcast, ended, entry, wall_ms()))
             return True
         run = self._dispatcher.runs.get(broadcast)
         if run is None or run.row.state is not BroadcastState.SENDING:
+            self._dispatcher.shut(broadcast)
             return False
         await self._dispatcher.stop(broadcast, entry)
         return True
@@ -749,8 +1047,8 @@ class Desk:
         await self._tell()
         return done
 
-    async def _recent(self) -> list[AlertRow]:
-        return await self._store.alerts(since=wall_ms() - int(MEMORY.total_seconds() * 1000), limit=10_000)
+    async def _recent(self) -> list[AlertLine]:
+        return await self._store.lines(wall_ms() - int(MEMORY.total_seconds() * 1000))
 
     async def _event_of(self, row: AlertRow) -> list[str]:
         """The other alerts of its event that are still open."""
@@ -776,7 +1074,8 @@ class Desk:
             b
             for alert in alerts
             for b in await self._store.broadcasts(alert=alert)
-            if b.broadcast.expires_ms > self._dispatcher.now() and b.state is not BroadcastState.STOPPED
+            if b.broadcast.expires_ms > self._dispatcher.now()
+            and b.state not in (BroadcastState.STOPPED, BroadcastState.SUPERSEDED)
         ]
         return tuple(b.broadcast.id for b in sorted(found, key=lambda b: b.created))[-MOST_REPLACED:]
 
@@ -922,11 +1221,40 @@ class Desk:
     async def _in_two(self, alert: AlertRow, plan: Plan) -> list[BroadcastRow]:
         """The whole; before it, where its sound must still be made and people must act, a lead."""
         whole = self._broadcast(alert, plan)
-        if plan.kind is Kind.TEST or plan.script.short or await self._voicing.known(plan.script):
+        if plan.lane is Lane.FAST and plan.kind is not Kind.TEST and not plan.script.short:
+            return [self._held(alert, plan), whole]
+        if (
+            plan.kind is Kind.TEST
+            or plan.script.short
+            or plan.script.siren
+            or await self._voicing.known(plan.script, self.profiles(plan.terminals))
+        ):
             return [whole]
         lead = self._broadcast(alert, replace(plan, repeats=1))
         lead = replace(lead, broadcast=replace(lead.broadcast, part=Part.LEAD))
         return [lead, whole]
+
+    def _held(self, alert: AlertRow, plan: Plan) -> BroadcastRow:
+        """The lead in the fast lane: the clip of the hazard that terminals hold, and for an earthquake what
+        they need to count down by themselves. Nothing has to be made, so it goes out with the plan."""
+        lead = self._broadcast(alert, plan)
+        wall = wall_ms()
+        variants: tuple[Variant, ...] = ()
+        countdown = ""
+        if self._staging is not None:
+            variants = self._staging.held(plan.kind, plan.hazard)
+            countdown = self._staging.countdown(plan.kind)
+        if not variants:
+            _, clip = floor.generic(plan.kind.value, "first", plan.hazard)
+            variants = (Variant(clip.language, clip.codec, clip.sha256, clip.size, clip.seconds),)
+        quake = counted_down(plan, countdown, self._dispatcher.now() - wall)
+        plain = replace(lead.broadcast, part=Part.LEAD, variants=variants, quake=quake)
+        return replace(lead, state=BroadcastState.SENDING, broadcast=plain)
+
+    def profiles(self, terminals: Iterable[str]) -> dict[Profile, int]:
+        """What these loudspeakers can be told, with how many of each."""
+        known = self._register.terminals
+        return profiles_of(known[terminal] for terminal in terminals if terminal in known)
 
     def _broadcast(self, alert: AlertRow, plan: Plan) -> BroadcastRow:
         now = wall_ms()
@@ -977,6 +1305,7 @@ class Desk:
             self.changed.notify_all()
 
 
+_OVER: Final = (AlertState.CANCELLED, AlertState.REJECTED, AlertState.CLOSED)
 _OPEN: Final = (AlertState.HELD, AlertState.RELEASED)
 _TRUSTS: Final = list(Trust)
 _AS_STORED: Final = {
@@ -1000,6 +1329,11 @@ def _is_milder(colour: Colour | None, than: Colour | None) -> bool:
     return than is not None and (colour is None or colour.rank > than.rank)
 
 
+def _at_once(row: BroadcastRow) -> bool:
+    """Whether it names a sound that terminals hold: nothing is to be voiced."""
+    return row.state is BroadcastState.SENDING
+
+
 def _whole(broadcasts: Sequence[BroadcastRow]) -> str:
     """The broadcast that stands for a message: the whole of its fullest form."""
     return next(b.broadcast.id for b in broadcasts if b.broadcast.part is Part.WHOLE)
@@ -1007,6 +1341,17 @@ def _whole(broadcasts: Sequence[BroadcastRow]) -> str:
 
 def _silence(plan: Plan) -> str:
     return "; ".join(dict.fromkeys(p.reason for p in plan.portions if p.form is fatigue.Form.SILENT))
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
+    """Until one of them is set; `seconds` at most."""
+    waits = [asyncio.create_task(event.wait(), name="voice.held") for event in (one, other)]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waits:
+            task.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 async def _unless(
@@ -1056,8 +1401,3 @@ def decode_script(script: bytes) -> ScriptRequest:
 
 def decode_alert(row: AlertRow) -> Alert:
     return msgspec.json.decode(row.message, type=Alert)
-
-
-def _known(row: AlertRow) -> Known:
-    known = msgspec.json.decode(row.known, type=Known)
-    return replace(known, state=_AS_KNOWN[row.state], msg_type=MsgType(row.msg_type))

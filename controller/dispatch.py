@@ -2,8 +2,9 @@
 
 Thin loops around `terminals.delivery`: one task per active broadcast, one task that reads reports. What is
 decided here is only pace: one publish per group first, then questions and re-sends to those still missing,
-a bounded number outstanding. Send first, then record `sent`: a crash repeats a command, and the terminal
-drops repeats.
+a bounded number outstanding, the most urgent broadcast before all others. Send first, then record `sent`: a
+crash repeats a command, and the terminal drops repeats. A disk that refuses holds up no sound: what is to be
+stored waits in the `Ledger`.
 """
 
 from __future__ import annotations
@@ -14,23 +15,28 @@ import heapq
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
+from controller.admission import PUBLISHING, Turns
 from controller.clock import LONGEST_JUMP_MS, WireClock, mono_ms, wall_ms
+from controller.complaints import Complaints
+from controller.ledger import Ledger, Write
 from controller.metrics import Metrics
 from controller.store import Store, StoreError
 from controller.store.records import (
     BroadcastRow,
     BroadcastState,
     CommandRow,
+    Commit,
     Entry,
     FactRow,
     Seen,
 )
 from terminals import delivery, wire
-from terminals.broadcast import Kind
+from terminals.broadcast import Broadcast, Kind, Lane, Quake
 from terminals.delivery import Ask, FactKey, FactValue, GiveUp, Policy, Send, Settled, State, Tried, WaitUntil
 from terminals.seal import SealError, Signer, open_report
 from terminals.transport import Address, ToGroup, ToTerminal, Transport, TransportError
@@ -53,7 +59,16 @@ SILENT_AFTER: Final = 6
 STOP_LIFETIME_MS: Final = 24 * 3_600_000
 # Above this many Hello's waiting for their signed time, further ones are dropped: terminals say it again.
 HELLOS: Final = 20_000
-STORE_PAUSE_S: Final = 2.0
+PROBES: Final = 20_000
+"""Clock questions waiting for their answer; a terminal asks again."""
+# Addresses of one broadcast that wait for the broker's word at a time: a slow link costs one round trip, not
+# one for each of 200 villages.
+ADDRESSES: Final = 32
+# A second controller with our keys makes each terminal's word news; it is told so often.
+FOREIGN_EVERY_MS: Final = 60_000
+ATTEMPTS: Final = 3
+MOST_AGAIN: Final = 96
+"""Further attempts for one terminal, one at each of its hellos: a day of them."""
 _PROGRESS: Final = frozenset({State.SENT, State.ACCEPTED, State.READY, State.PLAYING})
 
 
@@ -81,13 +96,30 @@ class Run:
     """When anything new was last heard of it, from whichever terminal; or it was published."""
     pace: float = 1.0
     """How much faster than real time it is played; only in a sandbox other than 1."""
+    shut: bool = False
+    """Nobody joins late any more: its warning is over."""
+    again: dict[str, int] = field(default_factory=dict)
+    """Terminal → further attempts, because what it refused may have been somebody else's."""
     version: int = 0
+    out: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when its first commands are with the broker, or never will be."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
     def id(self) -> str:
         return self.row.broadcast.id
+
+    @property
+    def order(self) -> tuple[int, int, int, int]:
+        """Smaller goes first."""
+        p = self.row.broadcast.priority
+        return (p.kind_rank, p.lane, p.colour, p.issuer_level)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it waits for no other: the fast lane of what is real."""
+        return self.row.broadcast.kind is Kind.ACTUAL and self.row.broadcast.priority.lane == Lane.FAST
 
     @property
     def stopping(self) -> bool:
@@ -100,11 +132,12 @@ class Run:
     def command(self, terminal: str, attempt: int) -> CommandRow:
         return self.own.get((terminal, attempt)) or self.first[0]
 
-    def policy(self) -> Policy:
+    def policy(self, terminal: str = "") -> Policy:
         plan = self.row.broadcast
         seconds = max((v.seconds for v in plan.variants), default=0.0) * plan.repeats / self.pace
         quiet = min(max(FIRST_QUIET_MS, 2 * self.spread), LONGEST_FIRST_QUIET_MS)
-        return Policy(plan.expires_ms, seconds, quiet, stopping=self.stopping)
+        more = self.again.get(terminal, 0)
+        return Policy(plan.expires_ms, seconds, quiet, attempts=ATTEMPTS + more, stopping=self.stopping)
 
     def schedule(self, terminal: str, at: int) -> None:
         self.due[terminal] = at
@@ -123,16 +156,45 @@ class Run:
         self.wake.set()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signers:
     """One key per role; the service key signs time and questions and can never sound."""
 
     roles: Mapping[Kind, Signer]
     service: Signer
+    ours: set[str] = field(default_factory=set)
+    """Ids of every key of `roles` since the start."""
+
+    def __post_init__(self) -> None:
+        self.use(self.roles, self.service)
+
+    def use(self, roles: Mapping[Kind, Signer], service: Signer) -> None:
+        """From now on."""
+        self.roles, self.service = roles, service
+        self.ours.update(signer.key_id for signer in roles.values())
+
+
+class Keys(Protocol):
+    """What the dispatcher tells of rings (`controller.rings`)."""
+
+    def heard(self, hello: wire.Hello, now: int) -> bytes | None:
+        """The Ring for a terminal that has said hello with an older one."""
+        ...
+
+
+class Sets(Protocol):
+    """What the dispatcher tells of held sets (`controller.staging`)."""
+
+    def owed(self, hello: wire.Hello, groups: Sequence[str]) -> Sequence[bytes]:
+        """Envelopes for a terminal that has said hello: sets that it should hold and does not."""
+        ...
+
+    def heard(self, staged: wire.Staged, now: int) -> None: ...
 
 
 class Dispatcher:
-    """`alarm` is told what an engineer must know; `groups_of` is None for a terminal not in the register."""
+    """`alarm` is told what an engineer must know; `groups_of` is None for a terminal not in the register.
+    `probes`: how often a terminal is asked to measure its clock when it says hello (0 to 8)."""
 
     def __init__(
         self,
@@ -146,8 +208,16 @@ class Dispatcher:
         metrics: Metrics,
         alarm: Callable[[str], None],
         pace: float = 1.0,
+        probes: int = 0,
+        sets: Sets | None = None,
     ) -> None:
+        self.keys: Keys | None = None
         self._pace = pace
+        self._probes_wanted = probes
+        self._sets = sets
+        self._turns = Turns(PUBLISHING)
+        self._ledger = Ledger(alarm)
+        self.complaints = Complaints(alarm)
         self._store = store
         self._transport = transport
         self._signers = signers
@@ -160,7 +230,13 @@ class Dispatcher:
         self._inbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(INBOX)
         self._hellos: asyncio.Queue[wire.Hello] = asyncio.Queue(HELLOS)
         self._new: asyncio.Queue[Run] = asyncio.Queue(1_000)
+        self._probes: asyncio.Queue[wire.Probe] = asyncio.Queue(PROBES)
         self._counters: dict[str, int] = {}
+        """Key id → the last counter given out, and the highest that a terminal has told of."""
+        self._foreign: dict[str, int] = {}
+        """Key id → when it was last said that somebody else counts under it."""
+        self.clock_errors: dict[str, int] = {}
+        """Terminal → how far its wire time may be off, ms, by its last hello."""
         self.runs: dict[str, Run] = {}
         self.online: dict[str, int] = {}
         """Terminal → wire time of its last authenticated word."""
@@ -171,13 +247,26 @@ class Dispatcher:
         """Wire time, ms."""
         return self._clock.now(wall_ms(), mono_ms())
 
-    async def start(self, row: BroadcastRow) -> Run:
-        """Send this broadcast (planned and voiced). Returns at once; `Run.changed` tells of progress."""
+    async def start(self, row: BroadcastRow, commands: Sequence[CommandRow] = ()) -> Run:
+        """Send this broadcast (planned and voiced). Returns at once; `Run.changed` tells of progress.
+        `commands`: those of `prepare`, as the store committed them with the plan."""
         terminals = row.broadcast.terminals
-        run = Run(row, {t: {} for t in terminals}, {t: Tried() for t in terminals}, pace=self._pace)
+        # One empty mapping for all: facts are folded into new ones, never written into.
+        facts: dict[FactKey, FactValue] = {}
+        run = Run(row, dict.fromkeys(terminals, facts), dict.fromkeys(terminals, Tried()), pace=self._pace)
+        for command in commands:
+            run.first.append(command)
+            run.own.update({(t, 1): command for t in command.terminals})
+            self._counted(command)
         self.runs[run.id] = run
         await self._new.put(run)
         return run
+
+    def prepare(self, row: BroadcastRow) -> list[Commit]:
+        """Its first commands, to be counted and sealed in the transaction that stores its plan."""
+        plan = row.broadcast
+        parts = [()] if plan.groups else [tuple(part) for part in _split(plan.terminals)]
+        return [self._play(plan, 1, part) for part in parts]
 
     async def resume(self, row: BroadcastRow) -> Run:
         """Take up a broadcast after a restart, exactly where the store left it."""
@@ -207,7 +296,8 @@ class Dispatcher:
         run = self.runs[broadcast]
         if not run.stopping:
             run.row = replace(run.row, state=BroadcastState.STOPPED, stopped_by=entry.who)
-            await self._store.set_broadcast(run.row, entry, wall_ms())
+            run.touch()  # at once: to be silent must not wait for the disk
+            await self._ledger.keep(partial(self._store.set_broadcast, run.row, entry, wall_ms()))
             now = self.now()
             for terminal in run.facts:
                 if terminal not in run.settled:
@@ -215,6 +305,16 @@ class Dispatcher:
                     run.schedule(terminal, now)
             run.touch()
         return run
+
+    async def keep(self, write: Write) -> None:
+        """What must be stored and must not hold up a sound (`Ledger.keep`)."""
+        await self._ledger.keep(write)
+
+    def shut(self, broadcast: str) -> None:
+        """Its warning is over: whoever comes late does not get it any more."""
+        if (run := self.runs.get(broadcast)) is not None:
+            run.shut = True
+            run.touch()
 
     def upward(self, terminal: str, payload: bytes) -> None:
         """Called by the transport for every report. Never blocks, never raises."""
@@ -225,7 +325,14 @@ class Dispatcher:
 
     async def run(self) -> None:
         """All of dispatch; runs until cancelled."""
+        try:
+            for key_id, last in (await self._store.counters()).items():
+                self._counters[key_id] = max(last, self._counters.get(key_id, 0))
+        except StoreError as error:
+            log.warning("%s; counting on from the time of day", error)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ledger.run(), name="dispatch.ledger")
+            tasks.create_task(self._answer_probes(), name="dispatch.probes")
             tasks.create_task(self._read_reports(), name="dispatch.reports")
             tasks.create_task(self._answer_hellos(), name="dispatch.time")
             while True:
@@ -236,18 +343,18 @@ class Dispatcher:
 
     async def _drive(self, run: Run) -> None:
         """Until nothing may sound any more: a settled broadcast still waits for late joiners."""
+        if not run.stopping:
+            await self._first_publish(run)
         now = self.now()
         for terminal in run.facts:
             run.schedule(terminal, now)
-        if not run.stopping:
-            await self._first_publish(run)
         while True:
             run.wake.clear()
             wait = await self._step(run)
             if len(run.settled) == len(run.facts):
                 await self._done(run)
                 wait = run.row.broadcast.expires_ms - self.now()
-                if wait <= 0:
+                if wait <= 0 or run.shut:
                     break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait / 1000):
@@ -259,7 +366,7 @@ class Dispatcher:
         if run.row.done is None:
             state = BroadcastState.STOPPED if run.stopping else BroadcastState.DONE
             run.row = replace(run.row, state=state, done=wall_ms())
-            await self._store.set_broadcast(run.row)
+            await self._ledger.keep(partial(self._store.set_broadcast, run.row))
             await self._tell(run)
 
     async def _first_publish(self, run: Run) -> None:
@@ -274,40 +381,63 @@ class Dispatcher:
                 run.own.update({(t, 1): command for t in part})
         now = self.now()
         handed_on = [await self._publish_surely(run, c) for c in run.first if c.published is None]
+        run.out.set()
         if not any(handed_on):
             return  # stopped, or over, before the broker came back: `next_action` gives it up as not sent
         sent: tuple[FactKey, FactValue] = ((1, State.SENT, ""), (now, ""))
+        once = Tried(1, sent=now, unanswered=1)
         for terminal, facts in run.facts.items():
-            run.facts[terminal] = delivery.fold(facts, [sent])
-            if run.tried[terminal].attempt == 0:  # an answer may already be here
-                run.tried[terminal] = replace(run.tried[terminal], attempt=1, sent=now, unanswered=1)
+            run.facts[terminal] = delivery.fold(facts, [sent]) if facts else dict([sent])
+            tried = run.tried[terminal]
+            if tried.attempt == 0:  # an answer may already be here
+                run.tried[terminal] = replace(once, heard=tried.heard) if tried.heard else once
         run.heard = self.now()
         run.row = replace(run.row, sending=run.row.sending or wall_ms())
-        await self._store.add_facts([FactRow(run.id, t, *sent) for t in run.facts], (), wall_ms())
+        rows = [FactRow(run.id, t, *sent) for t in run.facts]
+        await self._ledger.keep(partial(self._store.add_facts, rows, (), wall_ms()))
         for n, command in enumerate(run.first):
             run.first[n] = replace(command, published=now)
-            await self._store.mark_published(command, now)
-        await self._store.set_broadcast(run.row)
+            await self._ledger.keep(partial(self._store.mark_published, command, now))
+        await self._ledger.keep(partial(self._store.set_broadcast, run.row))
         run.touch()
         await self._tell(run)
 
     async def _publish_surely(self, run: Run, command: CommandRow) -> bool:
         """Until the broker has it, the broadcast is stopped, or its time is over. Whether any of it went."""
-        gone = said = False
+        addresses = _addresses(command)
+        if len(addresses) == 1:
+            return await self._hand_on(run, command, addresses[0])
+        at_once = asyncio.Semaphore(ADDRESSES)
+        gone: list[bool] = []
+
+        async def one(address: Address) -> None:
+            async with at_once:
+                gone.append(await self._hand_on(run, command, address))
+
+        async with asyncio.TaskGroup() as tasks:
+            for n, address in enumerate(addresses):
+                tasks.create_task(one(address), name=f"dispatch.{run.id}.{n}")
+        return any(gone)
+
+    async def _hand_on(self, run: Run, command: CommandRow, address: Address) -> bool:
         lifetime = max(1, (command.expires - self.now()) // 1000)
-        for address in _addresses(command):
-            while not (run.stopping and command.verb == "play") and self.now() < command.expires:
-                try:
+        urgent = run.urgent or command.verb == "stop"
+        said = False
+        while not (run.stopping and command.verb == "play") and self.now() < command.expires:
+            try:
+                async with self._turns.turn(run.order, urgent=urgent):
+                    if run.stopping and command.verb == "play":
+                        return False  # while it waited for its turn
                     await self._transport.send(address, command.envelope, lifetime_s=lifetime, sure=True)
-                    self._metrics.commands.labels(command.verb).inc()
-                    gone = True
-                    break
-                except TransportError as error:
-                    if not said:
-                        log.warning("%s: %s; trying again until it goes", run.id, error)
-                        said = True
-                    await asyncio.sleep(0.2)
-        return gone
+                self._metrics.commands.labels(command.verb).inc()
+            except TransportError as error:
+                if not said:
+                    log.warning("%s: %s; trying again until it goes", run.id, error)
+                    said = True
+                await asyncio.sleep(0.2)
+            else:
+                return True
+        return False
 
     async def _step(self, run: Run) -> int:
         """Does everything that is due; returns ms until the next thing is."""
@@ -322,9 +452,7 @@ class Dispatcher:
             until = min(run.heard + policy.quiet, run.heap[0][0] + LONGEST_FIRST_QUIET_MS)
             if now < until:
                 return until - now
-        # One broker queue for all: what the other broadcasts have asked for counts as well.
-        others = sum(len(r.inflight) for r in self.runs.values() if r is not run and r.wait_until > now)
-        room = max(OUTSTANDING - others, OUTSTANDING // 4)
+        room = self._room(run, now)
         retry: dict[int, list[str]] = {}
         ask: list[str] = []
         gone: list[FactRow] = []
@@ -333,7 +461,8 @@ class Dispatcher:
             if run.due.get(terminal) != at or terminal in run.settled:
                 continue
             tried = run.tried[terminal]
-            match delivery.next_action(run.facts[terminal], tried, now, policy):
+            mine = run.policy(terminal) if terminal in run.again else policy
+            match delivery.next_action(run.facts[terminal], tried, now, mine):
                 case Settled():
                     run.settled.add(terminal)
                     continue
@@ -359,17 +488,26 @@ class Dispatcher:
             run.inflight[terminal] = now + policy.quiet
             run.schedule(terminal, now + policy.quiet)
         if gone:
-            await self._store.add_facts(gone, (), wall_ms())
+            await self._ledger.keep(partial(self._store.add_facts, gone, (), wall_ms()))
             await self._tell(run)
         await self._repeat(run, retry, ask)
         run.wait_until = max(run.inflight.values(), default=0)
         if len(run.inflight) >= room:
-            return max(1, min(run.inflight.values()) - self.now())
+            answers = [until for r in self.runs.values() for until in r.inflight.values() if until > now]
+            return max(1, min(answers, default=now + FIRST_QUIET_MS) - self.now())
         while run.heap and run.due.get(run.heap[0][1]) != run.heap[0][0]:
             heapq.heappop(run.heap)
         if not run.heap:
             return 0 if len(run.settled) == len(run.facts) else 1_000
         return max(1, run.heap[0][0] - self.now())
+
+    def _room(self, run: Run, now: int) -> int:
+        """How many of its questions may be outstanding. One broker queue for all: what the others have asked
+        for counts as well, and only the most urgent is never locked out by them."""
+        others = [r for r in self.runs.values() if r is not run and r.wait_until > now]
+        free = OUTSTANDING - sum(len(r.inflight) for r in others)
+        first = all(run.order <= r.order for r in others)
+        return max(free, OUTSTANDING // 4 if first else 0)
 
     async def _repeat(self, run: Run, retry: Mapping[int, list[str]], ask: list[str]) -> None:
         if run.stopping:
@@ -407,6 +545,8 @@ class Dispatcher:
         plan = run.row.broadcast
         signer = self._signers.roles[plan.kind]
         now = self.now()
+        if all(t in run.settled for t in run.facts):
+            return  # nothing of it can sound any more
         for part in [()] if plan.groups else list(_split(plan.terminals)):
             targets = wire.Targets(plan.groups, tuple(part))
 
@@ -425,9 +565,9 @@ class Dispatcher:
                     signer.seal(stop),
                 )
 
-            command = await self._store.commit_command(signer.key_id, now, make)
+            command = await self._commit(self._reserve(signer.key_id, now, make))
             await self._publish_surely(run, command)
-            await self._store.mark_published(command, self.now())
+            await self._ledger.keep(partial(self._store.mark_published, command, self.now()))
             run.stop.append(command)
         now = self.now()
         for terminal in run.facts:
@@ -436,7 +576,9 @@ class Dispatcher:
                 run.schedule(terminal, now + FIRST_QUIET_MS)
 
     async def _seal_play(self, run: Run, attempt: int, terminals: tuple[str, ...]) -> CommandRow:
-        plan = run.row.broadcast
+        return await self._commit(self._play(run.row.broadcast, attempt, terminals))
+
+    def _play(self, plan: Broadcast, attempt: int, terminals: tuple[str, ...]) -> Commit:
         signer = self._signers.roles[plan.kind]
         now = self.now()
         groups = () if terminals else plan.groups
@@ -460,14 +602,26 @@ class Dispatcher:
                 targets=wire.Targets(groups, terminals),
                 clips=tuple(
                     wire.Clip(
-                        v.language, v.codec, v.sha256, v.size, v.seconds, f"/clips/{v.sha256}.{v.codec}"
+                        v.language,
+                        v.codec,
+                        v.sha256,
+                        v.size,
+                        v.seconds,
+                        f"/clips/{v.sha256}.{v.codec}",
+                        v.speaker,
                     )
                     for v in plan.variants
                 ),
                 repeats=plan.repeats,
                 volume=plan.volume,
+                play_at=plan.play_at if plan.play_at > now else 0,
                 replaces=plan.replaces,
-                spread_ms=min(5_000, len(plan.terminals)),
+                spread_ms=spread_ms(len(plan.terminals)),
+                hazard=plan.hazard,
+                signal=plan.signal,
+                patience_ms=plan.patience_ms,
+                quake=_on_the_wire(plan.quake) if plan.quake is not None and plan.quake.set else None,
+                silent=plan.silent,
             )
             return CommandRow(
                 signer.key_id,
@@ -481,7 +635,29 @@ class Dispatcher:
                 signer.seal(play),
             )
 
-        return await self._store.commit_command(signer.key_id, now, make)
+        return self._reserve(signer.key_id, now, make)
+
+    def _reserve(self, key_id: str, now: int, make: Callable[[int], CommandRow]) -> Commit:
+        """The next counter of this key, given to nobody else in this process, whatever the disk does."""
+        self._counters[key_id] = max(self._counters.get(key_id, 0) + 1, now)
+        return Commit(key_id, self._counters[key_id], now, make)
+
+    async def _commit(self, commit: Commit) -> CommandRow:
+        """Counted and sealed, durably. Where the disk refuses: all the same, because a sound must not wait
+        for it; counters follow the time of day, so that none is used twice after a restart either."""
+        try:
+            row = await self._store.commit_command(
+                commit.key_id, commit.now, commit.make, at_least=commit.at_least
+            )
+        except StoreError as error:
+            self._alarm(f"{error}; the command goes out all the same")
+            row = commit.make(commit.at_least)
+            await self._ledger.keep(partial(self._store.keep_command, row, commit.now))
+        self._counted(row)
+        return row
+
+    def _counted(self, command: CommandRow) -> None:
+        self._counters[command.key_id] = max(command.counter, self._counters.get(command.key_id, 0))
 
     # --- in --------------------------------------------------------------------------------------
 
@@ -498,36 +674,46 @@ class Dispatcher:
                     message = open_report(payload, self._report_key)
                 except (SealError, wire.WireError) as error:
                     self._metrics.reports_refused.inc()
-                    log.warning("report below %s not taken: %s", terminal, error)
+                    self.complaints.add(terminal, str(error), mono_ms())
                     continue
-                except Exception:
+                except Exception as error:
                     self._metrics.quarantined.labels("report").inc()
-                    log.exception("report below %s quarantined: %r", terminal, payload[:400])
+                    if self.complaints.add(terminal, f"{error!r} of {payload[:200]!r}", mono_ms()):
+                        log.exception("report below %s quarantined", terminal)
                     continue
                 if message.terminal != terminal:
                     self._metrics.reports_refused.inc()
-                    log.warning("report of %s came below %s: not taken", message.terminal, terminal)
+                    self.complaints.add(terminal, f"it is a report of {message.terminal}", mono_ms())
                     continue
                 self._metrics.reports.inc()
                 now = self.now()
                 self.online[terminal] = now
-                if isinstance(message, wire.Hello):
-                    seen.append(
-                        Seen(
-                            terminal,
-                            wall_ms(),
-                            message.floor,
-                            message.boot,
-                            msgspec.json.encode(message.health),
+                match message:
+                    case wire.Probe():
+                        _offer(self._probes, message, self._metrics)
+                    case wire.Hello():
+                        health = msgspec.json.encode(message.health)
+                        seen.append(
+                            Seen(terminal, wall_ms(), message.floor, message.boot, health, message.ring)
                         )
-                    )
-                    self._hello(message)
-                else:
-                    if message.counter_seen >= now and (run := self.runs.get(message.broadcast)) is not None:
-                        signer = self._signers.roles[run.row.broadcast.kind]
-                        await self._claim(terminal, signer.key_id, message.counter_seen)
-                    if self._fold(terminal, message, now, facts):
-                        touched.add(message.broadcast)
+                        if message.health.clock_error_ms is not None:
+                            self.clock_errors[terminal] = message.health.clock_error_ms
+                        _offer(self._hellos, message, self._metrics)
+                    case wire.Staged():
+                        if self._sets is not None:
+                            self._sets.heard(message, now)
+                    case wire.Report():
+                        run = self.runs.get(message.broadcast)
+                        if run is not None:
+                            key_id = (
+                                run.command(terminal, run.tried[terminal].attempt).key_id
+                                if (run.first and terminal in run.tried)
+                                else self._signers.roles[run.row.broadcast.kind].key_id
+                            )
+                            if message.counter_seen > self._counters.get(key_id, 0):
+                                await self._claim(terminal, key_id, message.counter_seen)
+                        if self._fold(terminal, message, now, facts):
+                            touched.add(message.broadcast)
             if facts or seen:
                 await self._keep(facts, seen)
             for broadcast in touched:
@@ -536,13 +722,8 @@ class Dispatcher:
                     await self._tell(run)
 
     async def _keep(self, facts: Sequence[FactRow], seen: Sequence[Seen]) -> None:
-        """Until the disk takes them; meanwhile they are known in memory and terminals can be asked again."""
-        while True:
-            try:
-                return await self._store.add_facts(facts, seen, wall_ms())
-            except StoreError as error:
-                self._alarm(str(error))
-                await asyncio.sleep(STORE_PAUSE_S)
+        """Known in memory already; on the disk as soon as that takes it."""
+        await self._ledger.keep(partial(self._store.add_facts, facts, seen, wall_ms()))
 
     def _fold(self, terminal: str, report: wire.Report, now: int, out: list[FactRow]) -> bool:
         run = self.runs.get(report.broadcast)
@@ -579,37 +760,60 @@ class Dispatcher:
         out += [FactRow(run.id, terminal, key, value) for key, value in new]
         # Two reports in three only tell of progress, which settles nothing: 20 % of a report's cost.
         if any(key[1] not in _PROGRESS for key, _ in new):
-            if delivery.is_settled(run.facts[terminal], run.policy()):
+            if delivery.is_settled(run.facts[terminal], run.policy(terminal)):
                 run.settled.add(terminal)
             elif any(key[1] in (State.FAILED, State.REFUSED) for key, _ in new):
                 run.schedule(terminal, now)
         return True
 
     async def _claim(self, terminal: str, key_id: str, seen: int) -> None:
-        """A terminal has accepted a counter that lies ahead of our clock: a backup was restored, or the
-        clock is behind. Counters jump above it, once, with an alarm; a wild claim is only alarmed."""
-        now = self.now()
-        if seen < now or seen <= self._counters.get(key_id, 0):
+        """A terminal has accepted a counter above all that we ever gave out: a backup was restored, or a
+        second controller counts under our key. Counters jump above it, with an alarm; a wild claim is only
+        alarmed. Another's key is none of our business."""
+        last = self._counters.get(key_id, 0)
+        if seen <= last or key_id not in self._signers.ours:
             return
-        self._counters[key_id] = seen
+        now = self.now()
         if seen > now + LONGEST_JUMP_MS:
-            self._alarm(f"terminal {terminal} claims counter {seen} under key {key_id}, not believed")
-        elif await self._store.raise_counter(key_id, seen):
-            self._alarm(
-                f"terminal {terminal} has seen counter {seen} under key {key_id}; counting on from there"
+            self._foreign_word(
+                key_id, now, f"terminal {terminal} claims counter {seen} under key {key_id}, not believed"
             )
+            return
+        again = key_id in self._foreign
+        self._counters[key_id] = seen
+        await self._ledger.keep(partial(self._store.raise_counter, key_id, seen))
+        text = (
+            f"terminal {terminal} has seen counter {seen} under key {key_id}, ours was {last}, again: a "
+            "second controller sends with our keys; find it and stop it"
+            if again
+            else f"terminal {terminal} has seen counter {seen} under key {key_id}, ours was {last}: an old "
+            "backup was restored, or a second controller sends with our keys; counting on from there"
+        )
+        self._foreign_word(key_id, now, text)
 
-    def _hello(self, hello: wire.Hello) -> None:
-        try:
-            self._hellos.put_nowait(hello)
-        except asyncio.QueueFull:
-            self._metrics.reports_dropped.inc()
+    def _foreign_word(self, key_id: str, now: int, text: str) -> None:
+        if now - self._foreign.get(key_id, -FOREIGN_EVERY_MS) >= FOREIGN_EVERY_MS:
+            self._foreign[key_id] = now
+            self._alarm(text)
+
+    async def _answer_probes(self) -> None:
+        """A terminal measures its clock: nothing else is done first."""
+        while True:
+            probe = await self._probes.get()
+            groups = self._groups_of(probe.terminal)
+            if groups is not None:
+                answer = wire.Time(probe.terminal, probe.nonce, self.now(), groups, self._audio_base)
+                await self._send(probe.terminal, self._signers.service.seal(answer), self.now() + 30_000)
 
     async def _answer_hellos(self) -> None:
         while True:
             hello = await self._hellos.get()
             groups = self._groups_of(hello.terminal)
             if groups is None:
+                continue
+            if not groups:  # retired: it leaves every group, and nothing else is its business
+                leave = wire.Time(hello.terminal, hello.nonce, self.now(), (), self._audio_base)
+                await self._send(hello.terminal, self._signers.service.seal(leave), self.now() + 30_000)
                 continue
             text = self._clock.witness(
                 hello.terminal, hello.floor, wall_ms(), mono_ms(), max(1, len(self.online))
@@ -619,9 +823,18 @@ class Dispatcher:
             for key_id, seen in hello.counters.items():
                 await self._claim(hello.terminal, key_id, seen)
             await self._stops_first(hello.terminal)
-            answer = wire.Time(hello.terminal, hello.nonce, self.now(), groups, self._audio_base)
+            answer = wire.Time(
+                hello.terminal, hello.nonce, self.now(), groups, self._audio_base, self._probes_wanted
+            )
             await self._send(hello.terminal, self._signers.service.seal(answer), self.now() + 30_000)
+            if self.keys is not None:
+                ring = self.keys.heard(hello, self.now())
+                if ring is not None:
+                    await self._send(hello.terminal, ring, self.now() + 60_000)
             await self._catch_up(hello.terminal, groups)
+            if self._sets is not None:
+                for envelope in self._sets.owed(hello, groups):
+                    await self._send(hello.terminal, envelope, self.now() + 60_000)
 
     async def _stops_first(self, terminal: str) -> None:
         """Before the time: a Play that a broker kept for it waits there for the time to be judged by, and
@@ -638,13 +851,17 @@ class Dispatcher:
             if run.row.broadcast.expires_ms <= now or run.row.state is BroadcastState.VOICING:
                 continue
             if terminal not in run.facts:
-                if run.stopping or not set(groups) & set(run.row.broadcast.groups):
+                if run.stopping or run.shut or not set(groups) & set(run.row.broadcast.groups):
                     continue
-                await self._store.add_delivery(run.id, terminal, wall_ms())
+                await self._ledger.keep(partial(self._store.add_delivery, run.id, terminal, wall_ms()))
                 run.facts[terminal], run.tried[terminal] = {}, Tried(1 if run.is_published else 0)
                 log.info("%s: %s joins late", run.id, terminal)
             if terminal in run.settled:
-                continue
+                if run.stopping or not delivery.may_be_forged(run.facts[terminal]):
+                    continue
+                # Whoever kept ours away and gave it another may be gone by now.
+                run.again[terminal] = min(run.again.get(terminal, 0) + 1, MOST_AGAIN)
+                run.settled.discard(terminal)
             run.tried[terminal] = replace(run.tried[terminal], sent=0, unanswered=0)
             if run.tried[terminal].heard and not run.stopping:
                 # It has been away, and with it perhaps its last word: ask now, not when it should be done.
@@ -657,6 +874,27 @@ class Dispatcher:
         run.version += 1
         async with run.changed:
             run.changed.notify_all()
+
+
+T = TypeVar("T")
+
+
+def _offer(queue: asyncio.Queue[T], message: T, metrics: Metrics) -> None:
+    try:
+        queue.put_nowait(message)
+    except asyncio.QueueFull:  # it is said again
+        metrics.reports_dropped.inc()
+
+
+def spread_ms(terminals: int) -> int:
+    """Over how long terminals that must fetch spread it: one a millisecond, 5 s at most."""
+    return min(5_000, terminals)
+
+
+def _on_the_wire(quake: Quake) -> wire.Quake:
+    return wire.Quake(
+        quake.origin_ms, quake.latitude, quake.longitude, quake.depth_km, quake.magnitude, quake.set
+    )
 
 
 def _split(terminals: Sequence[str]) -> Iterable[list[str]]:

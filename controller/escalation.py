@@ -1,5 +1,6 @@
-"""A hold is loud until answered: a hook every minute for each held alert, and a metric. Bells ring in the
-operators' open CLIs, which hear of it through the API's event stream."""
+"""A hold is loud until answered: a hook every minute for each held alert, and for each that waits because no
+voice says it right; and a metric. Bells ring in the operators' open CLIs, which hear of it through the API's
+event stream."""
 
 from __future__ import annotations
 
@@ -49,6 +50,7 @@ async def ring(
             now, wall = mono_ms(), wall_ms()
             try:
                 held = await store.alerts(state=AlertState.HELD)
+                waiting = await desk.doubted()
                 # A held Cancel has no end of its own: what it would end may still be sounding.
                 over = [h for h in held if h.expires <= wall and h.msg_type != MsgType.CANCEL]
                 for alert in over:
@@ -59,25 +61,35 @@ async def ring(
                 await asyncio.sleep(STORE_PAUSE_S)
                 continue
             held = [h for h in held if h not in over]
-            metrics.held.set(len(held))
+            # What no voice says right waits as a broadcast, and rings under its alert's id.
+            doubted = {
+                alert.id: (row, alert) for row, alert in waiting if alert.id not in {h.id for h in held}
+            }
+            metrics.held.set(len(held) + len(doubted))
             metrics.held_longest.set(max(((wall - h.created) / 1000 for h in held), default=0))
-            rung = {h.id: rung[h.id] for h in held if h.id in rung}
-            for alert in held:
+            ringing = [*held, *(alert for _, alert in doubted.values())]
+            rung = {h.id: rung[h.id] for h in ringing if h.id in rung}
+            for alert in ringing:
                 if alert.id in rung and now - rung[alert.id] < EVERY_MS:
                     continue
                 rung[alert.id] = now
                 minutes = (wall - alert.created) // 60_000
+                reason = (
+                    f"no voice says it right: {doubted[alert.id][0].doubt}"
+                    if alert.id in doubted
+                    else alert.reason
+                )
                 log.warning(
                     "%s waits for an operator, %d min: %s (%s)",
                     alert.id,
                     minutes,
                     alert.headline,
-                    alert.reason,
+                    reason,
                 )
                 if hook is not None and alert.id not in calling:
                     calling.add(alert.id)
                     hooks.create_task(call(hook, alert.id), name=f"hook.{alert.id}")
-            due = min((rung[h.id] + EVERY_MS for h in held), default=now + EVERY_MS)
+            due = min((rung[h.id] + EVERY_MS for h in ringing), default=now + EVERY_MS)
             ends = (h.expires - wall for h in held if h.msg_type != MsgType.CANCEL)
             due = min(due, now + min(ends, default=EVERY_MS))
             await desk.wait_changed(max(0.05, (due - mono_ms()) / 1000))

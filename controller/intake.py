@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from alerts import feed as feed_port
-from alerts import formats
+from alerts import formats, hazards
 from alerts.feed import Document, Feed
 from alerts.formats import Reading
 from alerts.model import Alert, AlertError
+from controller.admission import Turns
 from controller.clock import moment, wall_ms
 from controller.desk import Cancelled, Closed, Desk, Held, Released
 from controller.metrics import Metrics
@@ -73,8 +74,9 @@ class Intake:
         self._desk = desk
         self._metrics = metrics
         self._alarm = alarm
-        # One document at a time: lifecycle compares each with all before it.
-        self._one = asyncio.Lock()
+        # One document at a time: lifecycle compares each with all before it. What counts in seconds goes
+        # before all that waits.
+        self._one = Turns(1)
         self.last_document: dict[str, datetime] = {}
         """When each feed's latest document came, this run's."""
 
@@ -108,7 +110,10 @@ class Intake:
     async def accept(self, document: Document, reading: Reading) -> Taken:
         """Journal, then decide. Never raises for what is in the document."""
         sha256 = hashlib.sha256(document.body).hexdigest()
-        number = await self._store.journal(document.feed, document.name, document.body, sha256, wall_ms())
+        read = not document.refused
+        number = await self._store.journal(
+            document.feed, document.name, document.body, sha256, wall_ms(), opened=read
+        )
         self.last_document[document.feed] = document.received
         if document.refused:
             self._metrics.documents.labels(document.feed, Outcome.REFUSED).inc()
@@ -116,7 +121,13 @@ class Intake:
             log.warning("%s: %s: refused: %s", document.feed, document.name, document.refused)
             return Taken(Outcome.REFUSED, document.refused)
         return await self._decide(
-            number, document.feed, document.name, document.body, reading, backlog=document.backlog
+            number,
+            document.feed,
+            document.name,
+            document.body,
+            reading,
+            backlog=document.backlog,
+            opened=True,
         )
 
     async def _decide(
@@ -129,9 +140,10 @@ class Intake:
         *,
         backlog: bool,
         doubts: Sequence[str] = (),
+        opened: bool = False,
     ) -> Taken:
-        async with self._one:
-            taken = await self._read_and_take(number, feed, body, reading, backlog, doubts)
+        """`opened`: its first reading was counted with the journal."""
+        taken = await self._read_and_take(number, feed, body, reading, backlog, doubts, opened)
         if taken.alert is None:
             await self._store.close_document(number, taken.outcome, taken.reason)
         self._metrics.documents.labels(feed, taken.outcome).inc()
@@ -140,27 +152,43 @@ class Intake:
         return taken
 
     async def _read_and_take(
-        self, number: int, feed: str, body: bytes, reading: Reading, backlog: bool, doubts: Sequence[str]
+        self,
+        number: int,
+        feed: str,
+        body: bytes,
+        reading: Reading,
+        backlog: bool,
+        doubts: Sequence[str],
+        opened: bool,
     ) -> Taken:
-        if await self._store.open_document(number) > MOST_READINGS:
+        if not opened and await self._store.open_document(number) > MOST_READINGS:
             self._alarm(
                 f"document {number} of {feed} was being read when the process died, twice; quarantined"
             )
             self._metrics.quarantined.labels("document").inc()
             return Taken(Outcome.QUARANTINED, "the process died while reading it, twice")
+        try:
+            alert = formats.parse(body, reading, now=moment(wall_ms()))
+        except AlertError as error:
+            return Taken(Outcome.REFUSED, str(error))
+        except Exception as error:
+            log.exception("document %d of %s quarantined", number, feed)
+            return self._poison(number, feed, error)
+        async with self._one.turn((int(not _counts_in_seconds(alert)),)):
+            return await self._judge_and_take(number, feed, alert, reading, backlog, doubts)
+
+    async def _judge_and_take(
+        self, number: int, feed: str, alert: Alert, reading: Reading, backlog: bool, doubts: Sequence[str]
+    ) -> Taken:
         now = moment(wall_ms())
         known = await self._desk.known()
         try:
-            alert = formats.parse(body, reading, now=now)
             judged = self._desk.judge(alert, known, now, feed=feed, narrow=reading.shapes_narrow)
         except AlertError as error:
             return Taken(Outcome.REFUSED, str(error))
         except Exception as error:
-            # The bulkhead: whatever one document makes the reading raise, the next one is unharmed.
-            self._metrics.quarantined.labels("document").inc()
-            self._alarm(f"document {number} of {feed} could not be read ({error!r}); its bytes are kept")
             log.exception("document %d of %s quarantined", number, feed)
-            return Taken(Outcome.QUARANTINED, f"reading it failed: {error!r}")
+            return self._poison(number, feed, error)
         old = catch_up(alert, now, backlog=backlog)
         doubts = [*doubts, old] if old else doubts
         taken = await self._desk.take(alert, judged, feed=feed, doubts=doubts, document=number)
@@ -173,3 +201,13 @@ class Intake:
                 return Taken(Outcome.IGNORED, reason, of)
             case Cancelled(alerts=alerts):
                 return Taken(Outcome.RELEASED, f"cancelled {', '.join(alerts)}")
+
+    def _poison(self, number: int, feed: str, error: Exception) -> Taken:
+        """The bulkhead: whatever one document makes the reading raise, the next one is unharmed."""
+        self._metrics.quarantined.labels("document").inc()
+        self._alarm(f"document {number} of {feed} could not be read ({error!r}); its bytes are kept")
+        return Taken(Outcome.QUARANTINED, f"reading it failed: {error!r}")
+
+
+def _counts_in_seconds(alert: Alert) -> bool:
+    return any(hazards.by_key(info.hazard).lane is hazards.Lane.FAST for info in alert.infos)

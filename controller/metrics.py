@@ -36,8 +36,15 @@ class Metrics:
         self.reports_dropped = counter("reports_dropped", "Reports dropped because the inbox was full")
         self.broker_up = gauge("broker_up", "1 while connected to the broker")
         self.terminals_online = gauge("terminals_online", "Terminals heard within the last 20 minutes")
+        self.readiness = gauge(
+            "terminals_by_readiness", "Terminals that are ready, doubtful or dead", "township", "grade"
+        )
         self.voice_seconds = gauge("voice_last_render_seconds", "How long the last rendering took")
         self.voice_failures = counter("voice_failures", "Renderings that fell back to the generic clip")
+        self.doubts = counter("clips_doubted", "Clips that were not found to say what was meant")
+        self.ring_version = gauge("ring_version", "Version of the ring of keys; 0: none was issued")
+        self.ring_waiting = gauge("ring_waiting", "Terminals heard lately that hold an older ring")
+        self.certificate_expires = gauge("certificate_expires_seconds", "Unix time of its end", "name")
         self.alarms = counter("alarms", "Alarms raised for the engineer")
 
     def text(self) -> bytes:

@@ -15,13 +15,15 @@ from alerts import fatigue, hazards
 from alerts.area import Cut, unusual_share
 from alerts.fatigue import Form, Verdict
 from alerts.lifecycle import OPERATOR
-from alerts.model import Alert, Area, Colour, Severity
+from alerts.model import Alert, Area, Colour, Quake, Severity
 from alerts.regions import County
 from config.schema import BroadcastOptions, Fatigue, Issuer, Targeting
-from terminals.broadcast import Broadcast, Kind, Lane, Priority
+from terminals import broadcast
+from terminals.broadcast import PATIENCE_MS, Broadcast, Kind, Lane, Priority
 from terminals.fleet import cover, select
 from terminals.model import Terminal
 from tts.script import ScriptRequest
+from tts.voice import signal_for
 
 Stage = Literal["first", "update", "continuation", "cancel"]
 
@@ -78,6 +80,10 @@ class Plan:
     """Whether shapes narrowed codes, as its feed declares; for `controller.why`."""
     ways: tuple[tuple[str, str], ...] = ()
     """(village key, by which way it is in), as `alerts.area.Cut.ways`."""
+    quake: Quake | None = None
+    """The earthquake that terminals count down to."""
+    silent: bool = False
+    """A test of everything but the sound."""
     also: tuple[Plan, ...] = ()
     """What the same message says of other places here, milder ones after worse; nobody hears two of them."""
 
@@ -148,6 +154,7 @@ def plan_alert(
         hazard=info.hazard,
         colour=info.colour,
         severity=info.severity,
+        quake=info.quake,
         lane=Lane.FAST if hazard.lane == "fast" else Lane.NORMAL,
         issuer_level=issuer_level(alert, county, issuer),
         headline=info.headline or info.event,
@@ -309,7 +316,9 @@ def shortened(plan: Plan, options: Fatigue) -> Plan:
     return replace(
         plan,
         stage=stage,
-        script=replace(plan.script, stage=stage, short=True),
+        script=replace(
+            plan.script, stage=plan.script.stage if plan.script.stage == "downgrade" else stage, short=True
+        ),
         repeats=1,
         volume=max(1, plan.volume * options.short_volume // 100),
         # What still says the same is not cut short for it; it waits its turn.
@@ -348,7 +357,40 @@ def to_broadcast(plan: Plan, broadcast_id: str, alert_id: str, *, wall: datetime
         volume=plan.volume,
         expires_ms=wire_ms + int(left.total_seconds() * 1000),
         replaces=plan.replaces,
+        hazard=plan.hazard,
+        signal=signal_for(plan.script.kind, plan.colour, plan.script.stage, plan.hazard),
+        patience_ms=0 if plan.lane is Lane.FAST else PATIENCE_MS,
+        silent=plan.silent,
     )
+
+
+def counted_down(plan: Plan, countdown: str, offset_ms: int) -> broadcast.Quake | None:
+    """The earthquake of `plan` as terminals count down to it with the held set `countdown`; None where there
+    is none. `offset_ms`: how far the wire clock is ahead of the time in which its origin is told. A depth
+    that is not told is 10 km, the usual one in China (as `alerts.intensity`)."""
+    quake = plan.quake
+    if quake is None or not countdown:
+        return None
+    origin = int(quake.origin.timestamp() * 1000) + offset_ms
+    depth = 10.0 if quake.depth_km is None else min(max(quake.depth_km, 0.0), 750.0)
+    return broadcast.Quake(origin, quake.lat, quake.lon, depth, quake.magnitude, countdown)
+
+
+def likely(plan: Plan, ahead_from: str, which: Sequence[str]) -> tuple[ScriptRequest, ...]:
+    """What a released warning may become, as it would be said in its villages: each worse colour as an update
+    of it and as a first word, and the order to leave. Nothing below the colour `ahead_from`, for other
+    hazards than `which`, or for what is not real."""
+    colours = [colour.value for colour in Colour]
+    if plan.kind is not Kind.ACTUAL or plan.colour is None or ahead_from not in colours:
+        return ()
+    listed = "*" in which or plan.hazard in which
+    if not listed or plan.stage == "cancel" or plan.colour.rank > Colour(ahead_from).rank:
+        return ()
+    bare = replace(plan.script, onset=None, description="", instruction="", short=False, was=None)
+    worse = sorted((c for c in Colour if c.rank < plan.colour.rank), key=lambda c: -c.rank)
+    found = [replace(bare, colour=c, stage=stage) for c in worse for stage in ("update", "first")]
+    found.append(replace(bare, hazard="evacuation", colour=Colour.RED, stage="first"))
+    return tuple(found)
 
 
 def issuer_level(alert: Alert, county: County, own: Issuer) -> int:

@@ -29,13 +29,14 @@ from controller.keys import throw_away
 from controller.metrics import Metrics
 from controller.register import Register
 from controller.store import Store
-from controller.store.records import BroadcastRow, BroadcastState, FactRow, Outcome
+from controller.store.records import BroadcastRow, BroadcastState, CommandRow, FactRow, Outcome
 from controller.voicing import Voicing
 from terminals.broadcast import Kind
 from terminals.delivery import FactKey, FactValue, State
 from terminals.model import SIMULATED_PREFIX, Terminal
-from terminals.seal import KeyRole
+from terminals.seal import SOUNDING, KeyRole
 from terminals.transport import Address, TransportError, Upward
+from tts.airtime import Profile
 from tts.script import ScriptRequest
 
 NOWHERE: Final = "http://127.0.0.1:9"
@@ -166,7 +167,7 @@ async def rehearsal(
         register = Register(store, county, keys, broker="mqtt://127.0.0.1:9", audio=NOWHERE, sandbox=True)
         register.terminals = {terminal.id: terminal for terminal in terminals}
         kinds = frozenset(Kind) if config.mode is Mode.ACTUAL else frozenset(Kind) - {Kind.ACTUAL}
-        roles = {Kind(r.value): s for r, s in keys.signers.items() if r is not KeyRole.SERVICE}
+        roles = {Kind(r.value): s for r, s in keys.signers.items() if r in SOUNDING}
         with as_of(to_ms(begin)):
             clock, _ = WireClock.start(wall_ms(), mono_ms(), 0)
         metrics = Metrics()
@@ -205,14 +206,14 @@ class _Mute(Voicing):
 
     def __init__(self) -> None: ...
 
-    async def known(self, request: ScriptRequest) -> bool:
+    async def known(self, request: ScriptRequest, profiles: Mapping[Profile, int] | None = None) -> bool:
         return True
 
 
 class _Desk(Desk):
     """What it releases has at once been played by everybody."""
 
-    async def _begin(self, broadcasts: Sequence[BroadcastRow]) -> None:
+    async def _begin(self, broadcasts: Sequence[BroadcastRow], commands: Sequence[CommandRow] = ()) -> None:
         now = wall_ms()
         for row in broadcasts:
             await self._store.set_broadcast(replace(row, state=BroadcastState.DONE, sending=now, done=now))

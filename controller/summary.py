@@ -5,7 +5,8 @@ Absence is worded as what we know ("no report since …, last seen …"), never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
@@ -14,9 +15,9 @@ from typing import Final
 from alerts.regions import County
 from controller.clock import moment
 from controller.ids import BEIJING
-from controller.store.records import BroadcastRow
+from controller.store.records import BroadcastRow, BroadcastState
 from terminals import delivery
-from terminals.delivery import Facts, State
+from terminals.delivery import FactKey, Facts, State
 from terminals.model import Terminal
 
 # The success road; a terminal that has reached a later one has reached every earlier one.
@@ -47,6 +48,38 @@ class Row:
     """Refused, failed, expired or cancelled."""
     silent: int
     """Nothing heard about this broadcast."""
+    floor: int = 0
+    """Only the generic sentence was heard, or the signal alone: the message is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """A targeted village in which no loudspeaker has sounded this broadcast, and what is known of each."""
+
+    village: str
+    township: str
+    targeted: int
+    """Loudspeakers that were to sound; 0: it has none."""
+    words: tuple[str, ...]
+    """What is known, and of how many of them, most first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A start at one moment: how far it was achieved, by the terminals' own reports on the wire clock."""
+
+    at: datetime
+    """When all were to start."""
+    started: int
+    """Began at that moment, or within `TOGETHER_MS` of it."""
+    late: int
+    """Began later: they came late, or had to fetch."""
+    spread_ms: int | None
+    """Between the first and the last of `started`; None where fewer than two did."""
+    error_ms: int | None
+    """By how much the clock of one of them may be off at most; None where none has measured it."""
+    unmeasured: int
+    """Of `started`, those whose clock's error is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +121,19 @@ class Summary:
     """Hash of the audio; None while it is being voiced."""
     generic: bool
     """The voice failed, and the clip says only that there is a warning."""
+    mute: tuple[Mute, ...] = ()
+    """Targeted villages where nothing has sounded, those without any loudspeaker first."""
+    together: Together | None = None
+    """None where each started as soon as it could."""
+    doubt: str = ""
+    """What is wrong with its sound, as far as anything was found."""
+    airs: datetime | None = None
+    """While it waits for an operator because of that: when it is aired all the same."""
+    aired_by: str | None = None
+    """Who did not let it wait."""
+
+
+TOGETHER_MS: Final = 1_000
 
 
 def summarise(
@@ -101,8 +147,16 @@ def summarise(
     last_seen: Callable[[str], int | None],
     silent_villages: Iterable[str] = (),
     is_generic: Callable[[str], bool] = lambda _: False,
+    clock_error: Callable[[str], int | None] = lambda _: None,
+    doubted: BroadcastRow | None = None,
 ) -> Summary:
-    """`last_seen`: wire ms of a terminal's last authenticated word, None for never."""
+    """`doubted`: the row as it is stored, which alone knows of doubts. `last_seen`: wire ms of a terminal's
+    last authenticated word, None for never. `clock_error`: how far its clock may be off, ms, or None."""
+    superseded = row.state is BroadcastState.SUPERSEDED
+    doubted = doubted or row
+    waits = row.state is BroadcastState.VOICING and doubted.aired_by is None
+    villages: dict[str, list[str]] = {}
+    sounding: set[str] = set()
     by_township: dict[str, list[Facts]] = {}
     missing: list[NotReached] = []
     for terminal_id, known in facts.items():
@@ -111,6 +165,13 @@ def summarise(
         township = county.township(village.township_key) if village else None
         by_township.setdefault(township.key if township else "", []).append(known)
         seen = delivery.shown(known)
+        words = (
+            f"not sent: {row.stopped_by} replaced it" if superseded else _words(known, last_seen(terminal_id))
+        )
+        if terminal is not None:
+            villages.setdefault(terminal.village, []).append(words)
+            if delivery.has_sounded(known):
+                sounding.add(terminal.village)
         if seen.state is not State.PLAYED:
             missing.append(
                 NotReached(
@@ -120,7 +181,7 @@ def summarise(
                     township.name if township else "",
                     seen.state,
                     seen.reason,
-                    _words(known, last_seen(terminal_id)),
+                    words,
                 )
             )
     names = {t.key: t.name for t in county.townships}
@@ -151,24 +212,66 @@ def summarise(
         repeats=row.broadcast.repeats,
         clip=next((v.sha256 for v in row.broadcast.variants), None),
         generic=any(is_generic(v.sha256) for v in row.broadcast.variants),
+        mute=_mute(villages, sounding, silent_villages, county),
+        together=_together(row.broadcast.play_at, facts, clock_error),
+        doubt=doubted.doubt,
+        airs=moment(doubted.airs) if doubted.airs and waits else None,
+        aired_by=doubted.aired_by,
+    )
+
+
+def _mute(
+    villages: Mapping[str, Sequence[str]], sounding: Set[str], empty: Iterable[str], county: County
+) -> tuple[Mute, ...]:
+    found = []
+    for key in (*empty, *sorted(set(villages) - sounding)):
+        said = Counter(villages.get(key, ()))
+        village = county.village(key)
+        township = county.township(village.township_key).name
+        words = tuple(text if count == 1 else f"{count} × {text}" for text, count in said.most_common())
+        found.append(Mute(village.name, township, sum(said.values()), words))
+    return tuple(sorted(found, key=lambda m: (m.targeted > 0, m.township, m.village)))
+
+
+def _together(
+    play_at: int, facts: Mapping[str, Facts], clock_error: Callable[[str], int | None]
+) -> Together | None:
+    if not play_at:
+        return None
+    starts = {
+        terminal: min(value[0] for key, value in known.items() if key[1] is State.PLAYING)
+        for terminal, known in facts.items()
+        if any(key[1] is State.PLAYING and key[2] != delivery.FLOOR for key in known)
+    }
+    on_time = {t: at for t, at in starts.items() if at <= play_at + TOGETHER_MS}
+    errors = [error for t in on_time if (error := clock_error(t)) is not None]
+    spread = max(on_time.values()) - min(on_time.values()) if len(on_time) > 1 else None
+    return Together(
+        moment(play_at),
+        len(on_time),
+        len(starts) - len(on_time),
+        spread,
+        max(errors, default=None),
+        len(on_time) - len(errors),
     )
 
 
 def _count(key: str, name: str, deliveries: Iterable[Facts]) -> Row:
     counts = dict.fromkeys(ROAD, 0)
-    targeted = failed = silent = 0
+    targeted = failed = silent = only_floor = 0
     for facts in deliveries:
         targeted += 1
-        states = {k[1] for k in facts}
+        states = {k[1] for k in facts if k[2] != delivery.FLOOR}
         reached = max((n for n, state in enumerate(ROAD) if state in states), default=-1)
         for state in ROAD[: reached + 1]:
             counts[state] += 1
         shown = delivery.shown(facts)
+        only_floor += shown.floor
         if shown.state in (State.REFUSED, State.FAILED, State.CANCELLED) or (
             shown.state is State.EXPIRED and shown.reason != delivery.UNREACHED
         ):
             failed += 1
-        elif not states - {State.SENT, State.EXPIRED}:
+        elif not states - {State.SENT, State.EXPIRED} and not shown.floor:
             silent += 1
     return Row(
         key,
@@ -180,26 +283,45 @@ def _count(key: str, name: str, deliveries: Iterable[Facts]) -> Row:
         played=counts[State.PLAYED],
         failed=failed,
         silent=silent,
+        floor=only_floor,
     )
 
 
 def _latency(state: State, deliveries: Iterable[Facts], published: int) -> Latency | None:
     times = [
-        min(value[0] for key, value in facts.items() if key[1] is state) - published
+        min(value[0] for key, value in facts.items() if _is(key, state)) - published
         for facts in deliveries
-        if any(key[1] is state for key in facts)
+        if any(_is(key, state) for key in facts)
     ]
     return Latency(min(times), int(median(times)), max(times)) if times and published else None
 
 
+def _ours(key: FactKey) -> bool:
+    """Whether the controller itself recorded it."""
+    return key[2] in (delivery.UNREACHED, "not-sent")
+
+
+def _is(key: FactKey, state: State) -> bool:
+    return key[1] is state and key[2] != delivery.FLOOR
+
+
 def _words(facts: Facts, last_seen: int | None) -> str:
     seen = delivery.shown(facts)
-    heard = max((value[0] for key, value in facts.items() if key[1] is not State.SENT), default=None)
+    said = [value[0] for key, value in facts.items() if key[1] is not State.SENT and not _ours(key)]
+    heard = max(said, default=None)
     ago = "never seen" if last_seen is None else f"last seen {_clock(last_seen)}"
     if seen.state is State.PENDING:
         return "not sent yet"
+    if seen.floor:
+        at = min(value[0] for key, value in facts.items() if key[2] == delivery.FLOOR)
+        sounded = f"only the generic sentence sounded, at {_clock(at)}"
+        if seen.state in (State.FAILED, State.EXPIRED):
+            return f"{sounded}; the message {seen.state} {seen.reason}"
+        return f"{sounded}; the message is missing, {ago}"
     if seen.state is State.SENT or seen.reason == delivery.UNREACHED:
         since = min((value[0] for key, value in facts.items() if key[1] is State.SENT), default=None)
+        if heard is not None and seen.state is State.EXPIRED:
+            return f"nothing after {_clock(heard)}, {ago}"
         return f"no report since {_clock(since)}, {ago}" if since else f"no report, {ago}"
     if seen.state in (State.REFUSED, State.FAILED, State.CANCELLED, State.EXPIRED):
         return " ".join(x for x in (seen.state, seen.reason, f"({seen.detail})" if seen.detail else "") if x)

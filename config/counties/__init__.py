@@ -42,12 +42,14 @@ COLUMNS: Final = {
     ),
     "aliases.csv": ("old_name", "township_key", "nbs2016_9", "evidence"),
     "codes.csv": ("digits", "source", "name"),
-    "terminals.csv": ("village_key", "name", "lat", "lon", "position"),
+    "terminals.csv": ("village_key", "name", "lat", "lon", "position", "speaker"),
     "readings.csv": ("text", "pinyin", "basis"),
 }
 """File → its columns."""
 POSITIONS: Final = ("measured", "synthetic")
 """What the column `position` may say: measured in the field, or made up for demonstrations."""
+SPEAKERS: Final = ("horn", "column", "indoor")
+"""What the column `speaker` may say; empty is a horn. `tts.voice.Speaker`, which this package cannot see."""
 
 
 class PackError(Exception):
@@ -63,6 +65,8 @@ class PackTerminal:
     lat: float
     lon: float
     synthetic: bool
+    speaker: str = "horn"
+    """Class of loudspeaker, as `terminals.model.Terminal.speaker`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,13 @@ def pack_folder(name_or_path: str | Path) -> Path:
             f"shipped: {names}; or give the path of a folder with a pack.toml"
         )
     return folder
+
+
+def template_folders(name_or_path: str | Path, own: Path | None = None) -> tuple[Path, ...]:
+    """Where a county's own words stand, for `tts.templates.load_all`: the folder ``templates`` of its pack,
+    and over it the one that its configuration names (`own`). Raises PackError when there is no pack."""
+    folder = pack_folder(name_or_path) / "templates"
+    return (folder, *([own] if own is not None else []))
 
 
 def load_county(name_or_path: str | Path, *, synthetic: bool = False) -> Pack:
@@ -323,6 +334,8 @@ class _Reader:
         for row in self._rows("terminals.csv"):
             if row["village_key"] not in villages:
                 row.wrong(f"there is no village {row['village_key']!r}")
+            if row["speaker"] and row["speaker"] not in SPEAKERS:
+                row.wrong(f"speaker is {row['speaker']!r}; it must be one of: {', '.join(SPEAKERS)}")
             terminals.append(
                 PackTerminal(
                     village_key=row["village_key"],
@@ -330,6 +343,7 @@ class _Reader:
                     lat=row.degrees("lat", -90, 90),
                     lon=row.degrees("lon", -180, 180),
                     synthetic=row.kind() == "synthetic",
+                    speaker=row["speaker"] or "horn",
                 )
             )
         return tuple(terminals)

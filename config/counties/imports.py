@@ -484,7 +484,7 @@ def _terminals(work: _Work) -> Taken:
         first[village.key, name] = row.where
         target = by_name.get((village.key, name))
         if target is None:
-            target = {"village_key": village.key, "name": name}
+            target = {"village_key": village.key, "name": name, "speaker": ""}
             stored.append(target)
             added += 1
         rows.append(row)

@@ -21,6 +21,7 @@ WORDS: Final = {
     "actual": ("ACTUAL", "实警"),
     "exercise": ("EXERCISE", "演练"),
     "test": ("TEST", "测试"),
+    "siren": ("SIREN", "警报"),
 }
 """What is typed, in English or in Chinese, whatever the language of the terminal."""
 MOST_WHY: Final = 6
@@ -28,6 +29,7 @@ STYLES: Final = {
     "actual": "bold white on red",
     "exercise": "bold black on green",
     "test": "bold black on cyan",
+    "siren": "bold white on magenta",
 }
 
 
@@ -47,6 +49,16 @@ def confirm(kind: str, deed: str, shown: RenderableType) -> None:
     sys.stderr.flush()
     typed = sys.stdin.readline().strip()
     if typed.casefold() not in (english.casefold(), chinese):
+        raise Failure(Code.FAILED, w("not_confirmed"))
+
+
+def confirm_id(shown: str, name: str) -> None:
+    """What makes no sound and cannot be taken back: the thing's own id is typed. Raises Failure (failed)."""
+    say.talk(shown)
+    _forget_typed()
+    sys.stderr.write(w("type_id", id=name) + " ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != name:
         raise Failure(Code.FAILED, w("not_confirmed"))
 
 
@@ -96,12 +108,15 @@ def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
         w("f_play"): w("play", repeats=plan["repeats"], volume=plan["volume"]),
         w("f_expires"): say.clock(plan["expires"]),
         w("f_why"): "\n".join(map(told, _some(plan["why"]))),
+        w("f_notes"): "\n".join(map(told, plan.get("notes", ()))),
         w("f_problems"): "\n".join(map(told, plan["problems"])),
     }
     if plan.get("voice_problem"):
         rows[w("f_audio")] = w("no_audio", why=plan["voice_problem"])
     if plan.get("seconds") is not None:
         rows[w("f_audio")] = w("audio", seconds=f"{plan['seconds']:.1f}", voice=plan["voice"])
+    if plan.get("doubt"):
+        rows[w("f_doubt")] = told(plan["doubt"])
     for name, value in rows.items():
         if value:
             table.add_row(name, value, style="red" if name in (w("f_silent"), w("f_problems")) else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
@@ -12,6 +12,9 @@ from controller.cli.follow import code_of, follow
 from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 BroadcastId = Annotated[str, Argument(metavar="ID", help=w("a_broadcast"))]
 
@@ -70,8 +73,19 @@ def list_broadcasts(
 
 @broadcast.verb("stop", w("h_stop"))
 @asks_the_controller
-def stop(call: Call, broadcast: BroadcastId, yes: Yes = False, dry_run: DryRun = False) -> Code:
+def stop(
+    call: Call,
+    broadcast: Annotated[str | None, Argument(metavar="ID", help=w("a_broadcast_or_all"))] = None,
+    everything: Annotated[bool, Option("--all", help=w("o_stop_all"))] = False,
+    reason: Annotated[str, Option("--reason", help=w("o_stop_reason"))] = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> Code:
+    if (broadcast is None) is not everything:
+        raise Failure(Code.USAGE, w("stop_which"))
     ask.need_somebody(yes=yes, dry_run=dry_run)
+    if broadcast is None:
+        return _stop_all(call, reason, yes=yes, dry_run=dry_run)
     if dry_run or not yes:
         summary = call.client.get(f"/v1/broadcasts/{broadcast}")
         if summary["state"] == "stopped":
@@ -93,6 +107,70 @@ def stop(call: Call, broadcast: BroadcastId, yes: Yes = False, dry_run: DryRun =
         say.data_json(done)
     say.talk(w("stopped", id=broadcast))
     return Code.DONE
+
+
+@broadcast.verb("air", w("h_air"))
+@asks_the_controller
+def air(call: Call, broadcast: BroadcastId, yes: Yes = False, dry_run: DryRun = False) -> Code:
+    ask.need_somebody(yes=yes, dry_run=dry_run)
+    if dry_run or not yes:
+        summary = call.client.get(f"/v1/broadcasts/{broadcast}")
+        if not summary.get("airs"):
+            text = w("not_waiting", id=broadcast, state=w(f"b_{summary['state']}"))
+            raise Failure(Code.REFUSED, text, state=summary["state"])
+        if dry_run:
+            if call.json:
+                say.data_json(summary)
+            else:
+                _show(summary)
+            return Code.DONE
+        from controller.cli.view import render_live
+
+        deed = w("deed_air", id=broadcast, doubt=words.told(summary["doubt"]))
+        ask.confirm(summary["kind"], deed, render_live(summary, words.lang()))
+    done = call.client.post(f"/v1/broadcasts/{broadcast}/air")
+    if done["outcome"] == "refused":
+        raise Failure(Code.REFUSED, w("refused"), *done["reasons"], reasons=done["reasons"])
+    if call.json:
+        say.data_json(done)
+    say.talk(w("aired", id=broadcast))
+    return Code.DONE
+
+
+def _stop_all(call: Call, reason: str, *, yes: bool, dry_run: bool) -> Code:
+    """Nothing is asked twice, and nothing is looked up first where it need not be: seconds count here too."""
+    if dry_run or not yes:
+        rows = call.client.get("/v1/broadcasts", limit=1000)
+        rows = [row for row in rows if row["state"] in ("voicing", "sending")]
+        if dry_run:
+            return _active(call, rows)
+        kinds = {row["kind"] for row in rows}
+        worst = next((kind for kind in ask.WORDS if kind in kinds), "actual")
+        ask.confirm(worst, w("deed_stop_all"), _list(rows))
+    done = call.client.post("/v1/broadcasts/stop-all", {"reason": reason or "stop --all"})
+    if call.json:
+        say.data_json(done)
+    stopped = done["stopped"]
+    say.talk(w("stopped_all", count=len(stopped), ids=" ".join(stopped)) if stopped else w("stop_all_none"))
+    return Code.DONE
+
+
+def _active(call: Call, rows: list[dict[str, Any]]) -> Code:
+    if call.json:
+        say.data_json(rows)
+    else:
+        say.show(_list(rows))
+    return Code.DONE
+
+
+def _list(rows: list[dict[str, Any]]) -> RenderableType:
+    from rich.text import Text
+
+    lines = [
+        f"{row['id']}  {w('kind_' + row['kind'])}  {w('b_' + row['state'])}  {row['terminals']}"
+        for row in rows
+    ]
+    return Text("\n".join(lines) or w("stop_all_none"))
 
 
 def _show(summary: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from controller.cli.client import Address
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
 from simulators import scenarios
+from simulators.faults import DEFAULT_SETTINGS
 from simulators.fleet import (
     ControllerAway,
     FleetError,
@@ -39,6 +40,7 @@ def run(
     if token is None:
         raise Failure(Code.UNREACHABLE, w("no_token"))
     try:
+        told = None if scenario is None else scenarios.load(scenario, terminals)
         options = FleetOptions(
             controller=str(address),
             token=token,
@@ -46,7 +48,10 @@ def run(
             terminals=terminals,
             speed=speed,
             audio=audio,
-            faults={} if scenario is None else scenarios.load(scenario, terminals).faults,
+            faults=told.faults if told else {},
+            links=told.links if told else {},
+            fault_settings=told.settings if told else DEFAULT_SETTINGS,
+            seed=told.seed if told else 0,
         )
         say.talk(w("fleet_starts", count=terminals, address=address))
         report = asyncio.run(_until_signal(options))

@@ -25,13 +25,17 @@ GROUPS: Final = {
     "exercise": "warn",
     "test": "warn",
     "broadcast": "broadcasts",
+    "stage": "stage",
     "terminal": "terminals",
     "feed": "feeds",
     "simulate": "terminals",
+    "drill": "drill",
     "tts": "speech",
+    "bank": "bank",
     "county": "county",
     "config": "setup",
-    "keys": "setup",
+    "keys": "keys",
+    "broker": "broker",
     "operator": "setup",
 }
 FIRST: Final = ("alert", "exercise", "test", "broadcast", "status", "terminal", "feed", "audit", "serve")
@@ -122,11 +126,13 @@ def root(
 
 @app.verb("serve", w("h_serve"))
 def serve(
-    config: ConfigFile, sandbox: Annotated[bool, Option("--sandbox", help=w("o_sandbox"))] = False
+    config: ConfigFile,
+    sandbox: Annotated[bool, Option("--sandbox", help=w("o_sandbox"))] = False,
+    speed: Annotated[float, Option("--speed", min=1, max=100, help=w("o_serve_speed"))] = 1.0,
 ) -> Code:
     from controller.cli import service
 
-    return service.serve(config, sandbox=sandbox)
+    return service.serve(config, sandbox=sandbox, speed=speed)
 
 
 @app.verb("status", w("h_status"))
@@ -150,6 +156,7 @@ def status(call: Call) -> Code:
             + w("st_approved" if found["voice_approved"] else "st_unapproved"),
             w("st_terminals"): w("st_counts", **{k: found[k] for k in ("terminals", "enrolled", "online")}),
             w("st_held"): found["held"],
+            w("st_doubted"): found.get("doubted") or "",
             w("st_sending"): found["sending"],
             w("st_feeds"): feeds,
             w("st_alarms"): [*map(_alarm, found["alarms"])],

@@ -38,7 +38,9 @@ def data(text: str) -> None:
 
 def data_json(value: Any, *, indent: int | None = 2) -> None:
     """`indent` None: one line, for a stream of values. Raises ReaderGone."""
-    _write(sys.stdout, json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # JSON itself escapes only what lies below U+0020: U+009B steers a terminal as ESC [ does.
+    _write(sys.stdout, _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def talk(text: str) -> None:

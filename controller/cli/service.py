@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from controller.cli import say
 from controller.cli.outcome import Code, Failure
 from controller.cli.setup import load_config
+from controller.cli.words import w
 
 if TYPE_CHECKING:
     from config.schema import Config
@@ -34,11 +36,14 @@ class OneLine(logging.Formatter):
         return f"{time.strftime(datefmt or '', beijing)}.{int(record.msecs):03d}+08:00"
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
+        return str(say.clean(super().format(record).replace("\r", "\\r").replace("\n", "\\n")))
 
 
-def serve(file: Path, *, sandbox: bool) -> Code:
-    """Until SIGTERM or SIGINT. Raises Failure (configuration) when it may not or cannot start."""
+def serve(file: Path, *, sandbox: bool, speed: float = 1.0) -> Code:
+    """Until SIGTERM or SIGINT. `speed`: how much faster than in reality a sandbox's terminals play. Raises
+    Failure (configuration) when it may not or cannot start."""
+    if speed != 1.0 and not sandbox:
+        raise Failure(Code.USAGE, w("speed_is_sandbox"))
     # Before anything imports onnxruntime (docs/decisions/0004); the voice process inherits it.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     handler = logging.StreamHandler(sys.stderr)
@@ -48,10 +53,10 @@ def serve(file: Path, *, sandbox: bool) -> Code:
     for chatty in ("alembic", "uvicorn", "httpx2", "httpcore2", "websockets"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     config = load_config(file)
-    return asyncio.run(_serve(config, sandbox))
+    return asyncio.run(_serve(config, sandbox, speed))
 
 
-async def _serve(config: Config, sandbox: bool) -> Code:
+async def _serve(config: Config, sandbox: bool, speed: float) -> Code:
     from config.counties import PackError
     from config.load import ConfigError
     from controller.app import StartError, open_app
@@ -76,7 +81,7 @@ async def _serve(config: Config, sandbox: bool) -> Code:
         loop.add_signal_handler(number, stop, number.name)
     running = False
     try:
-        async with open_app(config, sandbox=sandbox) as app:
+        async with open_app(config, sandbox=sandbox, pace=speed) as app:
             running = True
             log.info(
                 "%s, mode %s%s: operators at %s, terminals at %s",

@@ -1,4 +1,4 @@
-"""``fenghuo config|keys|operator …``: what is decided before the service runs. All of it works off-line."""
+"""``fenghuo config|operator …``: what is decided before the service runs. All of it works off-line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from controller.cli import say
-from controller.cli.call import ConfigFile, Json
+from controller.cli.call import Json
 from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 ConfigArgument = Annotated[Path, Argument(metavar="FILE", help=w("a_config"))]
 
 config = App(w("h_config"))
-keys = App(w("h_keys"))
 operator = App(w("h_operator"))
 
 
@@ -43,12 +42,15 @@ def check(
     elsewhere: Annotated[bool, Option("--elsewhere", help=w("o_elsewhere"))] = False,
     json: Json = False,
 ) -> Code:
-    from config.counties import PackError, load_county
+    from config.counties import PackError, load_county, template_folders
+    from tts.script import ScriptError
+    from tts.templates import load_all
 
     found = load_config(file, on_this_machine=not elsewhere)
     try:
         pack = load_county(found.county)
-    except PackError as error:
+        load_all(template_folders(found.county, found.templates))
+    except (PackError, ScriptError) as error:
         raise Failure(Code.CONFIG, *str(error).splitlines()) from None
     about = {
         "ok": True,
@@ -83,28 +85,6 @@ def schema() -> Code:
     from config.jsonschema import render
 
     say.data(render().rstrip("\n"))
-    return Code.DONE
-
-
-@keys.verb("create", w("h_keys_create"))
-def create(config: ConfigFile, json: Json = False) -> Code:
-    from controller.keys import KeysError
-    from controller.keys import create as make
-
-    folder = load_config(config, on_this_machine=False).keys_dir
-    try:
-        made = make(folder)
-    except KeysError as error:
-        raise Failure(Code.CONFIG, str(error)) from None
-    except OSError as error:
-        raise Failure(Code.CONFIG, w("cannot_write", file=folder, why=error.strerror)) from None
-    ids = {role.value: signer.key_id for role, signer in made.signers.items()}
-    if json:
-        say.data_json({"folder": str(folder), "key_ids": ids})
-    else:
-        for role, key_id in ids.items():
-            say.data(f"{role} {key_id}")
-    say.talk(w("keys_made", folder=folder))
     return Code.DONE
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from controller.cli import say
 from controller.cli.ask import STYLES
-from controller.cli.words import reason_words, w
+from controller.cli.words import reason_words, told, w
 from terminals.delivery import UNREACHED
 
 BELL_EVERY_S: Final = 3.0
@@ -42,15 +42,21 @@ _ROAD: Final = ("accepted", "ready", "playing", "played")
 def render_live(summary: Mapping[str, Any], lang: str) -> RenderableType:
     """Stages with their times and a bar for each township."""
     summary = say.clean(summary)
-    return Group(_heading(summary, lang), _stages(summary, lang), _townships(summary, lang))
+    return Group(
+        _heading(summary, lang), *_doubt(summary, lang), _stages(summary, lang), _townships(summary, lang)
+    )
 
 
 def render_summary(summary: Mapping[str, Any], lang: str) -> RenderableType:
     """Counts, latencies, and who did not play and why."""
     summary = say.clean(summary)
-    parts = [_heading(summary, lang), _stages(summary, lang), _counts(summary, lang)]
+    parts = [_heading(summary, lang), *_doubt(summary, lang), _stages(summary, lang), _counts(summary, lang)]
     if summary["latency"]:
         parts.append(_latency(summary, lang))
+    if summary.get("together"):
+        parts.append(_together(summary["together"], lang))
+    if summary.get("mute"):
+        parts.append(_mute(summary, lang))
     if summary["not_reached"]:
         parts.append(_not_reached(summary, lang))
     if summary["generic"]:
@@ -58,6 +64,8 @@ def render_summary(summary: Mapping[str, Any], lang: str) -> RenderableType:
     if summary["silent_villages"]:
         names = "、".join(summary["silent_villages"])
         parts.append(Text(w("v_silent_villages", lang, names=names), style="red"))
+    if summary["total"].get("floor"):
+        parts.append(Text(w("v_floor", lang, count=summary["total"]["floor"]), style="red"))
     total = summary["total"]
     if total["played"] == total["targeted"]:
         parts.append(Text(w("v_all_played", lang, count=total["played"]), style="bold green"))
@@ -128,7 +136,15 @@ class Watch:
         self._live.update(Group(*parts), refresh=True)
 
     def _waiting(self) -> list[str]:
-        return [w("v_held", self._lang, id=h["id"], headline=h["headline"]) for h in self._held]
+        return [
+            w(
+                "v_held_sound" if h.get("what") == "broadcast" else "v_held",
+                self._lang,
+                id=h["id"],
+                headline=h["headline"],
+            )
+            for h in self._held
+        ]
 
     def _say(self, summary: Mapping[str, Any]) -> None:
         total = summary["total"]
@@ -149,6 +165,18 @@ def _heading(summary: Mapping[str, Any], lang: str) -> RenderableType:
     return Panel(
         Text(line), title=Text(f" {w(f'kind_{kind}', lang)} ", style=STYLES[kind]), title_align="left"
     )
+
+
+def _doubt(summary: Mapping[str, Any], lang: str) -> list[RenderableType]:
+    """What is wrong with its sound, and whether it waits because of that."""
+    if not summary.get("doubt"):
+        return []
+    lines = [w("v_doubt", lang, doubt=told(summary["doubt"], lang))]
+    if summary.get("airs"):
+        lines.append(w("v_waits", lang, id=summary["id"], at=say.clock(summary["airs"])))
+    if summary.get("aired_by"):
+        lines.append(w("v_aired_by", lang, who=summary["aired_by"]))
+    return [Text("\n".join(lines), style="bold red")]
 
 
 def _stages(summary: Mapping[str, Any], lang: str) -> RenderableType:
@@ -249,6 +277,47 @@ def _latency(summary: Mapping[str, Any], lang: str) -> RenderableType:
             times = (_seconds(row[f"{name}_ms"]) for name in ("first", "median", "last"))
             table.add_row(w(f"s_{state}", lang), *times)
     return Group(Rule(style="dim"), table)
+
+
+def _mute(summary: Mapping[str, Any], lang: str) -> RenderableType:
+    """Villages where nobody has heard anything: the first to ring up."""
+    mute = summary["mute"]
+    title = w("v_mute", lang, count=len(mute))
+    table = Table(title=title, title_justify="left", title_style="bold red", box=None, pad_edge=False)
+    for name in ("c_place", "s_targeted", "c_why"):
+        table.add_column(w(name, lang), overflow="fold")
+    for row in mute[:MOST_ROWS]:
+        why = "; ".join(_known(text, lang) for text in row["words"]) or w("v_no_terminal", lang)
+        table.add_row(f"{row['township']}{row['village']}", str(row["targeted"]), why)
+    parts: list[RenderableType] = [Rule(style="dim"), table]
+    if len(mute) > MOST_ROWS:
+        more = w("v_more", lang, count=len(mute) - MOST_ROWS, broadcast=summary["id"])
+        parts.append(Text(more, style="dim"))
+    return Group(*parts)
+
+
+def _known(text: str, lang: str) -> str:
+    count, times, words = text.rpartition(" × ")
+    return f"{count}{times}{told(words, lang)}"
+
+
+def _together(together: Mapping[str, Any], lang: str) -> RenderableType:
+    unknown = w("v_unknown", lang)
+    spread, error = (
+        unknown if together[name] is None else w("v_ms", lang, count=together[name])
+        for name in ("spread_ms", "error_ms")
+    )
+    text = w(
+        "v_together",
+        lang,
+        at=say.clock(together["at"]),
+        started=together["started"],
+        late=together["late"],
+        spread=spread,
+        error=error,
+        unmeasured=together["unmeasured"],
+    )
+    return Text(text, style="red" if together["late"] else "")
 
 
 def _not_reached(summary: Mapping[str, Any], lang: str) -> RenderableType:

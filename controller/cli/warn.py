@@ -102,6 +102,7 @@ def _preview(kind: str) -> Callable[..., Code]:
         meant: Meant = False,
         out: Annotated[Path | None, Option("--out", metavar="FILE.mp3", help=w("o_out"))] = None,
         chart: Annotated[Path | None, Option("--map", metavar="FILE.svg|png", help=w("o_map"))] = None,
+        play: Annotated[bool, Option("--play", help=w("o_play"))] = False,
     ) -> Code:
         body = Warned(
             file, template, colour, area, text, action, valid, codes, circle, polygon, datum, meant
@@ -113,8 +114,10 @@ def _preview(kind: str) -> Callable[..., Code]:
         # The files first: whoever reads what is shown may stop reading (`| head`).
         if chart is not None:
             _save_map(chart, drawing, plan["map_note"])
-        if out is not None and plan["clip"] is not None:
+        sound = b""
+        if (out is not None or play) and plan["clip"] is not None:
             sound = call.client.content(f"/v1/clips/{plan['clip']}")
+        if out is not None and sound:
             try:
                 out.write_bytes(sound)
             except OSError as error:
@@ -123,6 +126,10 @@ def _preview(kind: str) -> Callable[..., Code]:
         code = _show_plan(call, plan, kind)
         if not call.json:
             _show_reach(plan)
+        if play and sound:
+            from controller.cli.sounds import played
+
+            played(sound)
         return code
 
     return preview
@@ -255,6 +262,35 @@ def _stop_if_refused(done: dict[str, Any]) -> None:
 alert = group("actual")
 exercise = group("exercise")
 test = group("test")
+
+
+@exercise.verb("siren", w("h_siren"))
+@asks_the_controller
+def siren(
+    call: Call,
+    pattern: Annotated[
+        Literal["prepare", "raid", "clear", "disaster"], Argument(metavar="PATTERN", help=w("a_siren"))
+    ],
+    place: Annotated[list[str], Option("--place", metavar="NAME", help=w("o_siren_place"))],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    wait: Wait = False,
+) -> Code:
+    ask.need_somebody(yes=yes, dry_run=dry_run)
+    body = {"pattern": pattern, "areas": place}
+    if dry_run or not yes:
+        from rich.text import Text
+
+        tried = call.client.post("/v1/exercises/siren", {**body, "dry_run": True})
+        _stop_if_refused(tried)
+        shown = w("siren_shown", pattern=w(f"siren_{pattern}"), places="、".join(place))
+        if dry_run:
+            if call.json:
+                say.data_json(tried)
+            say.talk(shown)
+            return Code.DONE
+        ask.confirm("siren", w("deed_send"), Text(shown))
+    return _released(call, call.client.post("/v1/exercises/siren", body), wait=wait)
 
 
 @alert.verb("approve", w("h_approve"))
@@ -419,7 +455,7 @@ def watch(call: Call) -> Code:
                         minutes = f"{one['waiting_seconds'] // 60}:{one['waiting_seconds'] % 60:02}"
                         say.talk(
                             w(
-                                "held_line",
+                                "doubted_line" if one.get("what") == "broadcast" else "held_line",
                                 minutes=minutes,
                                 **{k: one[k] for k in ("id", "headline", "reason")},
                             )

@@ -101,10 +101,231 @@ _REASONS: Final = {
     "wrong-terminal": "not for this terminal",
     "amplifier": "the amplifier is dead",
     "storage": "its storage fails",
+    "decode": "the sound that came cannot be played",
 }
 
 
 TABLE: Final[dict[str, tuple[str, str]]] = {
+    # --- bank: recorded phrases
+    "h_bank": (
+        "Recorded sentences of an announcer: sheet, import, check, approve.",
+        "播音员录音库：录音稿、导入、检查、批准。",
+    ),
+    "h_bank_new": (
+        "Make an empty bank: whose voice, which language, which lines.",
+        "建一个空的录音库：谁的声音、哪种语言、要录哪些句子。",
+    ),
+    "h_bank_update": (
+        "Add the lines that the templates and the county need by now.",
+        "按现在的模板和县包补上要录的句子。",
+    ),
+    "h_bank_sheet": ("Write the studio sheet that the announcer reads from.", "生成播音员照着念的录音稿。"),
+    "h_bank_import": ("Take recordings in; a file's name is its key.", "导入录音；文件名就是句子的编号。"),
+    "h_bank_take": ("Choose which take of a line is used.", "选定一句用第几遍录音。"),
+    "h_bank_record": ("Record one line from the microphone.", "用麦克风录一句。"),
+    "h_bank_cut": (
+        "Cut one long recording at its pauses, in the sheet's order.",
+        "把一段长录音按停顿切开，顺序同录音稿。",
+    ),
+    "h_bank_level": (
+        "Make the clips: one loudness, quiet pauses, trimmed.",
+        "生成成品：音量一致、停顿安静、掐头去尾。",
+    ),
+    "h_bank_check": ("What is wrong with the recordings, and what is missing.", "录音有什么问题，还缺什么。"),
+    "h_bank_approve": (
+        "Say that somebody who speaks the language has listened: only approved clips are aired as actual.",
+        "登记懂这种语言的人已经听过：只有批准的录音才会在真实预警中播出。",
+    ),
+    "h_bank_list": ("The lines of a bank and how far each has come.", "录音库的全部句子和进度。"),
+    "h_bank_find": ("The recording of exactly these words.", "查这句话一字不差的录音。"),
+    "h_bank_demo": (
+        "Make a demo bank: the earthquake countdown, spoken by the offline voice and marked synthetic.",
+        "生成演示录音库：离线合成的地震倒计时，标明是合成语音。",
+    ),
+    "a_bank": ("Folder of the bank.", "录音库文件夹。"),
+    "a_bank_key": ("Key of a line, as on the sheet.", "句子编号，见录音稿。"),
+    "a_bank_keys": ("Keys of lines; none: all that are ready.", "句子编号；不写：全部已备好的。"),
+    "a_bank_files": ("Sound files or folders of them.", "录音文件或文件夹。"),
+    "a_bank_session": ("The long recording.", "长录音文件。"),
+    "a_bank_number": ("Number of the take.", "第几遍。"),
+    "a_bank_text": ("The words.", "要查的话。"),
+    "o_bank_language": ("Language, as bo, ug, yue or zh.", "语言，如 bo、ug、yue、zh。"),
+    "o_bank_announcer": ("Who speaks.", "播音员姓名。"),
+    "o_bank_consent": ("What the announcer agreed to, and the licence.", "播音员同意的用途和授权。"),
+    "o_bank_county": ("County pack whose places are read.", "要念地名的县包。"),
+    "o_bank_places": ("How far down places are read.", "地名念到哪一级。"),
+    "o_bank_hazard": (
+        "A hazard to record; may be repeated. None: the usual sixteen.",
+        "要录的灾种，可重复；不写：常用的十六种。",
+    ),
+    "o_bank_issuer": ("Who issues warnings here; may be repeated.", "本地的发布单位，可重复。"),
+    "o_bank_times": ("Days, hours and minutes too: 449 short lines.", "日期、小时、分钟也录：449 个短句。"),
+    "o_bank_sheet": ("The sheet.", "录音稿文件。"),
+    "o_bank_missing": ("Only what is still to be recorded.", "只列还没录的。"),
+    "o_bank_key": ("Key of the one file, whatever its name.", "这一个文件的编号，不看文件名。"),
+    "o_bank_take": ("Take only files of this take.", "只导入这一遍的文件。"),
+    "o_bank_seconds": ("At most so long.", "最长多少秒。"),
+    "o_bank_cut_keys": (
+        "The lines in it, in order; may be repeated. None: all that are missing.",
+        "录音里依次是哪些句子，可重复；不写：全部还没录的。",
+    ),
+    "o_bank_first": ("It holds the first N missing lines.", "录音里是还没录的前 N 句。"),
+    "o_bank_pause": ("Seconds of silence between two lines.", "两句之间停顿多少秒。"),
+    "o_bank_below": (
+        "What is silence, in dBFS; found by itself otherwise.",
+        "低于多少 dBFS 算停顿；不写则自动判断。",
+    ),
+    "o_bank_drop": (
+        "Leave piece N out (a slip, a cough); may be repeated.",
+        "去掉第 N 段（念错、咳嗽），可重复。",
+    ),
+    "o_bank_by": ("Who listened.", "谁听过。"),
+    "o_bank_on": ("When; today otherwise.", "哪一天；不写为今天。"),
+    "o_bank_withdraw": ("Take approvals back.", "撤销批准。"),
+    "o_bank_unapproved": ("Also what nobody has approved.", "没有批准的也算。"),
+    "o_bank_demo_out": (
+        "Folder for the bank; one that was begun is finished.",
+        "录音库文件夹；没做完的接着做。",
+    ),
+    "o_bank_demo_first": ("Only the first N lines.", "只做前 N 句。"),
+    "c_bank_key": ("KEY", "编号"),
+    "c_bank_state": ("STATE", "进度"),
+    "c_bank_takes": ("TAKES", "遍数"),
+    "c_bank_chosen": ("USED", "用第几遍"),
+    "c_bank_seconds": ("SECONDS", "秒"),
+    "c_bank_approved": ("APPROVED", "批准"),
+    "c_bank_text": ("WORDS", "内容"),
+    "bank_unwritten": ("no words yet", "还没有译文"),
+    "bank_missing": ("missing", "未录"),
+    "bank_changed": ("words changed since", "录后改了词"),
+    "bank_mic_take": ("{key}: take {number}, {seconds} s.", "{key}：第 {number} 遍，{seconds} 秒。"),
+    "bank_recorded": ("recorded, not levelled", "已录，未处理"),
+    "bank_levelled": ("levelled, not approved", "已处理，未批准"),
+    "bank_approved": ("approved", "已批准"),
+    "bank_made": (
+        "{folder}: a bank in {language}, {lines} lines.",
+        "{folder}：{language} 录音库，{lines} 句。",
+    ),
+    "bank_updated": (
+        "{added} new lines; {idle} that nothing needs any more.",
+        "新增 {added} 句；{idle} 句已经用不上。",
+    ),
+    "bank_totals": (
+        "{lines} lines: {counts}. Ready to be aired: {serving}.",
+        "共 {lines} 句：{counts}。可以播出：{serving}。",
+    ),
+    "bank_left": (
+        "{count} clauses are left to a voice or wait for words:",
+        "{count} 个分句留给合成语音，或等译文：",
+    ),
+    "bank_no_words": ("{key}: no line of this bank with words.", "{key}：录音库里没有这句，或还没有译文。"),
+    "bank_read_now": ("Read now: {text}", "请念：{text}"),
+    "bank_recorded_how": (
+        "Peak {peak} dBFS, {snr} dB above the room.",
+        "峰值 {peak} dBFS，比环境高 {snr} dB。",
+    ),
+    "bank_chosen": ("{key}: take {number} is used: {state}.", "{key}：用第 {number} 遍：{state}。"),
+    "bank_cut_done": ("{count} pieces; listen to some of them.", "切成 {count} 段；请抽听几段。"),
+    "bank_cut_dry": ("{count} pieces would be cut.", "会切成 {count} 段。"),
+    "bank_more": ("… and {count} more (--json has all)", "……还有 {count} 个（--json 看全部）"),
+    "bank_other_pause": ("The number is right with --pause {pauses}.", "用 --pause {pauses} 段数正好。"),
+    "bank_no_pause": (
+        "No length of pause gives that number: name the lines with --key or --first.",
+        "怎么切都对不上：用 --key 或 --first 指明录了哪些句子。",
+    ),
+    "bank_piece_over": ("(no line left)", "（没有对应的句子）"),
+    "bank_levelled_count": ("{made} clips made.", "生成 {made} 个成品。"),
+    "bank_skipped": ("left out: {file}: {why}", "跳过：{file}：{why}"),
+    "bank_taken": ("{key}: take {number}", "{key}：第 {number} 遍"),
+    "bank_again": ("{key}: take {number} was there already", "{key}：第 {number} 遍已经有了"),
+    "bank_replaced": (
+        "{key}: take {number} is used instead of take {old}",
+        "{key}：改用第 {number} 遍，原来是第 {old} 遍",
+    ),
+    "bank_imported": (
+        "{taken} taken, {again} there already, {skipped} left out.",
+        "导入 {taken} 个，已有 {again} 个，跳过 {skipped} 个。",
+    ),
+    "bank_checked": (
+        "{errors} errors, {warnings} warnings, {missing} lines to record.",
+        "{errors} 个错误，{warnings} 个疑点，{missing} 句待录。",
+    ),
+    "bank_by_whom": ("Who listened? Give --by NAME.", "谁听过？请写 --by 姓名。"),
+    "bank_withdraw_keys": ("Name the lines whose approval is taken back.", "请写明撤销哪些句子的批准。"),
+    "bank_approved_count": ("{count} approved.", "批准 {count} 句。"),
+    "bank_withdrawn": ("{count} withdrawn.", "撤销 {count} 句。"),
+    "bank_is_synthetic": ("A machine speaks in this bank: it is marked synthetic.", "这是合成语音，已标明。"),
+    "bank_not_synthetic": (
+        "{folder} is a person's bank: no machine speaks in it. Give another folder.",
+        "{folder} 是真人录音库，不能放合成语音。请换一个文件夹。",
+    ),
+    "bank_not_found": (
+        "Not recorded, not approved, or not these very words: {text}",
+        "没有录、没有批准，或不是原话：{text}",
+    ),
+    "bank_found": ("{keys}; {seconds} s; approved by {by}", "{keys}；{seconds} 秒；批准：{by}"),
+    "bank_nobody": ("nobody", "无"),
+    "bank_bad_hazard": ("No such hazards: {keys}.", "没有这些灾种：{keys}。"),
+    "bank_demo_consent": (
+        "synthetic speech: Kokoro-82M v1.0, Apache-2.0",
+        "合成语音：Kokoro-82M v1.0，Apache-2.0",
+    ),
+    "bank_flaw_damaged": ("damaged: {why}", "损坏：{why}"),
+    "bank_flaw_clipped": (
+        "clipped: {samples} samples at the top; record it again with less gain",
+        "削波：{samples} 个样点到顶；调小增益重录",
+    ),
+    "bank_flaw_noisy": (
+        "noisy: the voice is {snr} dB above the room ({noise} dBFS)",
+        "环境吵：人声只比环境高 {snr} dB（{noise} dBFS）",
+    ),
+    "bank_flaw_dc": (
+        "an offset of {dc}: the device is badly set (it is taken out)",
+        "直流偏移 {dc}：设备有问题（已消除）",
+    ),
+    "bank_flaw_low_rate": ("only {rate} Hz: consonants are missing", "采样率只有 {rate} Hz：辅音缺失"),
+    "bank_flaw_faint": ("faint: {level} dBFS; record it nearer", "声音太小：{level} dBFS；靠近话筒重录"),
+    "bank_flaw_pause": ("{seconds} s of silence inside", "句中停顿 {seconds} 秒"),
+    "bank_flaw_too_short": (
+        "{seconds} s for about {syllables} syllables: words are missing",
+        "{seconds} 秒，约 {syllables} 个音节：话没说全",
+    ),
+    "bank_flaw_too_long": (
+        "{seconds} s for about {syllables} syllables: these are other words",
+        "{seconds} 秒，约 {syllables} 个音节：说的不是这句",
+    ),
+    "bank_flaw_pace": (
+        "{times} times the usual pace of this bank: listen to it",
+        "语速是全库的 {times} 倍：请听一遍",
+    ),
+    "bank_flaw_loudness": ("{lufs} LUFS: level it again", "{lufs} LUFS：请重新处理"),
+    "bank_flaw_peak": ("a peak of {dbtp} dBTP: level it again", "峰值 {dbtp} dBTP：请重新处理"),
+    "bank_flaw_same_sound": (
+        "the same sound as {other}, which has other words",
+        "和 {other} 是同一段录音，词却不同",
+    ),
+    "bank_flaw_same_words": ("the same words as {other}", "和 {other} 词相同"),
+    "banksheet_title": ("Studio sheet: {language}", "录音稿：{language}"),
+    "banksheet_announcer": (
+        "Announcer: {name}. Bank version {version}.",
+        "播音员：{name}。录音库版本 {version}。",
+    ),
+    "banksheet_consent": ("Consent and licence: {text}", "同意与授权：{text}"),
+    "banksheet_how": (
+        "Read calmly and clearly, every line by itself, with two seconds of silence between two lines. "
+        "Do not change a word: a line is played exactly where its words are needed. After a slip, wait and "
+        "read the whole line again.",
+        "平稳清楚地念，一句一句来，两句之间停两秒。一个字也不要改：哪里需要这句话，就原样播放。念错了，停一下，整句重念。",
+    ),
+    "banksheet_missing": ("to record", "待录"),
+    "banksheet_changed": ("record again", "重录"),
+    "banksheet_unwritten": ("write it", "先译"),
+    "banksheet_done": ("done", "已录"),
+    "banksheet_quake": ("Earthquake: seconds left", "地震：还有几秒"),
+    "banksheet_intensity": ("Earthquake: intensity", "地震：烈度"),
+    "banksheet_line": ("Whole sentences", "整句"),
+    "banksheet_part": ("Clauses with names and colours of warnings", "带灾种和颜色的分句"),
+    "banksheet_other": ("Places, issuers, days and hours", "地名、发布单位、日期和时间"),
     # --- why, and maps
     "h_why": (
         "Why a terminal is in a warning or not: the rule, code, edge distance or radius that decides.",
@@ -255,6 +476,23 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "What sounds: follow it, look at it, silence it.",
         "播发：跟踪、查看、静音。",
     ),
+    "h_stage": (
+        "What loudspeakers hold beforehand: generic sentences, countdown, the worse that may come.",
+        "终端预置：通用语句、地震倒计时、可能升级的预警。",
+    ),
+    "h_stage_list": ("The sets that terminals hold, and how many do.", "预置的语音组，及有多少终端已存。"),
+    "h_stage_now": (
+        "Offer every set again to its terminals; or place ahead what a warning may become.",
+        "立即重新下发全部预置；或预置某条预警可能升级的语音。",
+    ),
+    "h_stage_show": (
+        "One set: its clips, and who holds it, the worst township first.",
+        "查看一组预置：内容，各乡镇存有情况，差的在前。",
+    ),
+    "h_stage_drop": (
+        "Offer a set to nobody any more; terminals keep it until it expires.",
+        "不再下发一组预置；已存的终端保留到到期。",
+    ),
     "h_terminal": (
         "The loudspeakers: list, register, enrol.",
         "终端（喇叭）：列表、登记、入网。",
@@ -263,6 +501,112 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "Where warnings come from: is each source well, what did it bring.",
         "预警来源：是否正常，带来了什么。",
     ),
+    "h_drill": (
+        "Rehearse a disaster in a sandbox of its own; no live controller is ever touched.",
+        "在独立沙盒中演练灾难场景，绝不触碰正在运行的系统。",
+    ),
+    "h_drill_chaos": (
+        "Cut lines, replays, forgeries, a killed broker, a storm of documents, an earthquake: what was kept.",
+        "断线、重放、伪造、消息服务器被杀、预警风暴、地震：看系统守住了哪些承诺。",
+    ),
+    "o_chaos": ("The scenario; chaos if none is given.", "演练场景；不给则为 chaos。"),
+    "o_chaos_terminals": (
+        "How many loudspeakers; the scenario's own number if not given.",
+        "终端台数；不给则按场景。",
+    ),
+    "o_chaos_short": ("A short one, of 300 loudspeakers, for a test.", "简短演练，300台终端，供测试用。"),
+    "o_chaos_keep": (
+        "Leave the sandbox's log and state in this folder, which must be empty or new.",
+        "把沙盒的日志和数据留在这个文件夹（须为空或不存在）。",
+    ),
+    "o_chaos_url": (
+        "Of a running controller: always refused, a drill starts its own.",
+        "正在运行的系统的地址：一律拒绝，演练只用自己的沙盒。",
+    ),
+    "drill_never_live": (
+        "refused: {what} is a running controller; a drill starts its own sandbox and touches no other",
+        "拒绝：{what} 是正在运行的系统；演练只启动自己的沙盒，不碰别的系统",
+    ),
+    "drill_not_empty": (
+        "refused: {folder} is not empty; it may be a controller's state. Name a new folder.",
+        "拒绝：{folder} 不是空文件夹，可能是某个系统的数据。请给一个新文件夹。",
+    ),
+    "chaos_does_start": (
+        "broker, controller and loudspeakers are starting",
+        "正在启动消息服务器、控制器和终端",
+    ),
+    "chaos_does_calm": ("an earthquake in the calm, and a stop", "平静时的地震预警，然后停播"),
+    "chaos_does_links": ("lines are cut, and a warning comes", "切断部分线路，发布预警"),
+    "chaos_does_replay": ("everything that was ever said is said again", "重放全部旧指令"),
+    "chaos_does_forged": ("forged commands and forged receipts", "伪造指令和伪造回执"),
+    "chaos_does_broker": ("the broker is killed, and a warning comes", "杀掉消息服务器，同时发布预警"),
+    "chaos_does_storm": ("a storm of documents, and in it an earthquake", "预警文件风暴，其间发生地震"),
+    "chaos_does_end": ("waiting for the last outcomes, and comparing", "等待最后的结果并核对"),
+    "chaos_title": (
+        "Chaos drill {scenario}: {terminals} simulated loudspeakers, seed {seed}, {broker}; "
+        "playing goes {speed} times faster than in reality.",
+        "灾难演练 {scenario}：{terminals} 台模拟终端，种子 {seed}，{broker}；播放速度为实际的 {speed} 倍。",
+    ),
+    "chaos_kept": ("KEPT  ", "守住"),
+    "chaos_broken": ("BROKEN", "失守"),
+    "chaos_calm": (
+        "An earthquake in the calm: {sounding} sounded, the first after {first_s} s, "
+        "the last after {last_s} s; {missing} did not.",
+        "平静时地震预警：{sounding} 台发声，首台 {first_s} 秒，末台 {last_s} 秒；{missing} 台没有。",
+    ),
+    "chaos_stop": (
+        "A stop: {sounding} were sounding, the last was silent after {slowest_s} s; "
+        "{unacknowledged} did not answer.",
+        "停播：{sounding} 台正在播，最慢 {slowest_s} 秒静音；{unacknowledged} 台没有确认。",
+    ),
+    "chaos_links": (
+        "{cut} lines cut: {sounding} others sounded within {last_s} s; "
+        "{back} that came back, within {back_last_s} s; {missing} heard nothing.",
+        "切断 {cut} 条线路：其余 {sounding} 台 {last_s} 秒内发声；"
+        "恢复的 {back} 台 {back_last_s} 秒内发声；{missing} 台没有。",
+    ),
+    "chaos_replay": (
+        "{replayed} recorded commands said again: {sounded} sounds.",
+        "重放 {replayed} 条旧指令：发声 {sounded} 次。",
+    ),
+    "chaos_forged": (
+        "{forged} forged commands and receipts: {sounded} sounds, {believed} believed.",
+        "伪造指令和回执 {forged} 条：发声 {sounded} 次，被采信 {believed} 条。",
+    ),
+    "chaos_broker": (
+        "Broker killed while a warning came: {sounding} sounded, half of them within {median_s} s "
+        "of its return, the last after {last_s} s; {missing} did not.",
+        "消息服务器被杀时来预警：{sounding} 台发声，"
+        "恢复后半数 {median_s} 秒内、末台 {last_s} 秒；{missing} 台没有。",
+    ),
+    "chaos_storm": (
+        "An earthquake in a storm of {documents} documents ({a_second} a second): "
+        "the last sounded after {storm_s} s, in the calm {calm_s} s (limit {limit_s} s); {missing} did not.",
+        "{documents} 个文件的风暴中（每秒 {a_second} 个）地震预警：末台 {storm_s} 秒，平静时 {calm_s} 秒"
+        "（上限 {limit_s} 秒）；{missing} 台没有。",
+    ),
+    "chaos_right": (
+        "Nothing sounded that must not: {sounds} sounds, {wrong} wrong.",
+        "不该响的没有响：共发声 {sounds} 次，其中不该响的 {wrong} 次。",
+    ),
+    "chaos_once": (
+        "Nobody heard a message again: {heard} messages heard, {twice} again.",
+        "同一条不重复播：播出 {heard} 条次，重复 {twice} 条次。",
+    ),
+    "chaos_outcomes": (
+        "Every outcome is known: {deliveries} deliveries of {broadcasts} broadcasts, {unknown} unknown.",
+        "结果全部查明：{broadcasts} 次广播共 {deliveries} 台次，不明 {unknown} 台次。",
+    ),
+    "chaos_receipts": (
+        "No receipt without a sound: {receipts} receipts, {false} false.",
+        "没有响就没有回执：回执 {receipts} 份，不实 {false} 份。",
+    ),
+    "chaos_alive": (
+        "The controller lived through it: {connected} loudspeakers connected at the end, {alarms} alarms.",
+        "控制器始终运行：结束时 {connected} 台终端在线，告警 {alarms} 条。",
+    ),
+    "chaos_all_kept": ("Every promise was kept ({seconds} s).", "全部承诺守住（{seconds} 秒）。"),
+    "chaos_some_broken": ("{broken} of {count} promises were BROKEN.", "{count} 项承诺中 {broken} 项失守。"),
     "h_simulate": (
         "A simulated world for drills: loudspeakers (only beside a controller in --sandbox) and sources.",
         "模拟环境，供演练用：终端（只能配合 --sandbox 的服务）和预警来源。",
@@ -272,11 +616,138 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "Print what will be said: numbers, dates and units written out.",
         "显示实际读法：数字、日期、单位都写成字。",
     ),
+    "h_tts_check": (
+        "Let a recogniser on this machine write down what the voices say, dry and in the noise outside, and "
+        "count the syllables that it heard wrong. Sends nothing. Takes minutes.",
+        "用本机的识别程序听写合成的语音（安静时和户外噪声里），数出听错的音节。不发送；需要几分钟。",
+    ),
+    "a_check_files": (
+        "Text files, one sentence a line. Without them, 40 warning sentences.",
+        "文本文件，每行一句；不给就用 40 句预警。",
+    ),
+    "o_check_preset": (
+        "Class of loudspeaker: horn, column, indoor; plain is the voice without the loudspeaker chain. "
+        "Repeat it for several.",
+        "扬声器类别：horn、column、indoor；plain 是不经扬声器处理的原声。可写多次。",
+    ),
+    "o_check_snr": (
+        "Noise at the listener, in dB below what the loudspeaker gives. Repeat it for several.",
+        "听者处的噪声，比扬声器的声音低多少 dB。可写多次。",
+    ),
+    "check_preset": (
+        "there is no preset {preset}; there are {known}",
+        "没有 {preset} 这一类扬声器处理；有 {known}",
+    ),
+    "check_no_text": (
+        "{file}: no sentences in it; it must be UTF-8 text, one sentence a line",
+        "{file}：里面没有句子；要 UTF-8 文本，每行一句",
+    ),
+    "check_dry": ("dry", "安静"),
+    "check_db": ("{db} dB", "{db} 分贝"),
+    "check_heard": ("meant: {text}  heard: {heard}", "原文：{text}  听到：{heard}"),
+    "c_preset": ("preset", "扬声器处理"),
+    "c_noise": ("noise", "噪声"),
+    "c_sentences": ("sentences", "句数"),
+    "c_syllable_errors": ("syllables heard wrong", "听错音节"),
+    "c_misheard": ("numbers, places, actions not heard (sentences)", "数字、地名、动作没听出（句）"),
     "h_tts_say": (
         "Speak a text into a file, as a loudspeaker would play it. Sends nothing.",
         "把文字合成到文件，和大喇叭播出的一样。不发送。",
     ),
-    "h_tts_voices": ("The voices, and which are approved.", "有哪些声音，哪些已批准使用。"),
+    "h_tts_templates": (
+        "What each language can say: approved, reviewed, draft or missing; with LANG, line by line.",
+        "每种语言能说什么：已批准、已审核、草稿、缺少；给出 LANG 则逐句列出。",
+    ),
+    "h_tts_sheet": (
+        "A sheet for the speakers of a language: what is missing or a draft. --import takes it back.",
+        "给该语言使用者填写的表：所有缺少的和草稿的句子。填好后用 --import 收回。",
+    ),
+    "a_language": (
+        "A language: bo ug kk mn ko ii za yue zh.",
+        "语言：bo 藏 ug 维 kk 哈 mn 蒙 ko 朝 ii 彝 za 壮 yue 粤 zh。",
+    ),
+    "o_sheet_out": (
+        "Write the sheet into this file (.csv or .html).",
+        "把表写到这个文件（.csv 或 .html）。",
+    ),
+    "o_sheet_all": (
+        "All lines, not only those that are missing or drafts.",
+        "所有句子，不只是缺少的和草稿。",
+    ),
+    "o_sheet_import": (
+        "Take this filled sheet (.csv) into the county's own words; all or nothing.",
+        "把填好的表（.csv）收进本县自己的用语；有一处错就全部不收。",
+    ),
+    "o_reviewed_by": (
+        "Who read the words and answers for them: enough for exercises and tests.",
+        "谁审读并负责：可用于演练和测试。",
+    ),
+    "o_approved_by": (
+        "Who approves them for actual warnings in this county.",
+        "谁批准在本县用于真实预警。",
+    ),
+    "line_missing": ("missing", "缺少"),
+    "line_stale": ("stale", "过时"),
+    "line_draft": ("draft", "草稿"),
+    "line_reviewed": ("reviewed", "已审核"),
+    "line_approved": ("approved", "已批准"),
+    "c_line": ("status", "状态"),
+    "c_on": ("on", "日期"),
+    "lines_unread": ("{file}: cannot be read: {why}", "{file}：读不了：{why}"),
+    "lines_for": ("for", "用途"),
+    "lines_zh": ("Mandarin", "普通话"),
+    "lines_slots": ("keep these", "原样保留"),
+    "lines_example": ("example", "例子"),
+    "lines_text": ("translation", "译文"),
+    "lines_ok": ("checked (x)", "确认（x）"),
+    "lines_note": ("note", "备注"),
+    "lines_title": ("Words for village loudspeakers: {language}", "村村响用语：{language}"),
+    "lines_how": (
+        "Write as people speak. Keep everything in braces as it is, and every number. A draft that is right: "
+        "put x beside it. What you cannot say, leave empty: it is said in Mandarin.",
+        "请写成平时说的话。大括号里的原样保留，数字不要改。草稿没有问题的，在旁边打 x。"
+        "说不好的留空，到时用普通话播。",
+    ),
+    "lines_save": ("Save as CSV", "保存为 CSV"),
+    "lines_kind": ("{file}: the sheet is a .csv or a .html file.", "{file}：表只能是 .csv 或 .html 文件。"),
+    "lines_written": ("{count} lines for {language} to fill in.", "{language}：{count} 句待填。"),
+    "lines_taken": (
+        "{count} lines of {language} taken, {status}.",
+        "{language}：收下 {count} 句，{status}。",
+    ),
+    "lines_no_folder": (
+        "The county has no folder for its own words: put templates: FOLDER into its configuration.",
+        "本县没有放自己用语的文件夹：在配置里写 templates: 文件夹。",
+    ),
+    "lines_unknown": (
+        "line {line}: {zh}: no line of the templates; make a new sheet",
+        "第 {line} 行：{zh}：模板里没有这一句；请重新生成表",
+    ),
+    "lines_twice": ("line {line}: {zh}: stands here twice", "第 {line} 行：{zh}：重复"),
+    "lines_fault": ("line {line}: {zh}: {why}", "第 {line} 行：{zh}：{why}"),
+    "lines_nothing_written": ("Nothing was written.", "什么都没有写入。"),
+    "lines_empty": ("{file}: no line is filled in or marked.", "{file}：没有填写或确认任何一句。"),
+    "lines_not_one": ("{file}:{line}: this is no sheet of ours.", "{file}:{line}：这不是我们的表。"),
+    "lines_encoding": (
+        "{file}: not UTF-8; save it as “CSV UTF-8”.",
+        "{file}：不是 UTF-8；请另存为“CSV UTF-8”。",
+    ),
+    "lines_who": (
+        "--import needs --reviewed-by NAME or --approved-by NAME: somebody answers for the words.",
+        "--import 要有 --reviewed-by 姓名 或 --approved-by 姓名：用语要有人负责。",
+    ),
+    "lines_what": (
+        "Give --out FILE to make a sheet, or --import FILE to take one.",
+        "给出 --out 文件（生成表）或 --import 文件（收回表）。",
+    ),
+    "h_tts_voices": (
+        "The voices of every language: who approved them, and why one does not speak now.",
+        "各种语言有哪些声音，谁批准的，为什么现在不能用。",
+    ),
+    "h_tts_weights": (
+        "Where the offline voice's model is, checked; and one copy of it for several environments.",
+        "离线声音的模型在哪里，是否完好；也可存一份供多个环境共用。",
+    ),
     "h_config": ("The configuration file: check, show, schema.", "配置文件：检查、显示、模式。"),
     "h_county": (
         "County packs: townships, villages, boundary, terminals of a county.",
@@ -349,16 +820,56 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     ),
     "h_broadcast_show": ("The summary of a broadcast as of now.", "一次播发目前的汇总。"),
     "h_broadcast_list": ("Broadcasts, newest first.", "播发列表，新的在前。"),
+    "h_siren": (
+        "Sound a siren of civil defence, as an exercise; only where the configuration permits it (sirens:).",
+        "试鸣防空警报（演练）；须在配置 sirens: 中获准。",
+    ),
+    "a_siren": (
+        "prepare, raid, clear or disaster",
+        "prepare（预先）、raid（空袭）、clear（解除）、disaster（灾情）",
+    ),
+    "o_siren_place": ("A township or village; repeat for more.", "乡镇或村，可重复。"),
+    "siren_shown": ("{pattern}, once, in {places}", "{pattern}，一遍，范围：{places}"),
+    "siren_prepare": ("prepare (预先警报)", "预先警报"),
+    "siren_raid": ("air raid (空袭警报)", "空袭警报"),
+    "siren_clear": ("all clear (解除警报)", "解除警报"),
+    "siren_disaster": ("disaster (灾情警报)", "灾情警报"),
+    "h_air": (
+        "Air a broadcast that waits because no voice says it right. Instead: stop it and send it anew.",
+        "照样播出因语音核对不符而等待的播发。否则：停止它，重新发送。",
+    ),
     "h_stop": (
         "Silence a broadcast now, without an all-clear.",
         "立即静音一次播发，不播解除。",
     ),
     "h_terminal_list": ("Loudspeakers, or those of one place.", "终端列表，可只看一处的。"),
     "h_terminal_show": ("One loudspeaker and its health.", "一台终端及其状况。"),
+    "h_terminal_export": (
+        "The register as CSV; an import of it changes nothing.",
+        "导出登记表（CSV），原样导入不会有任何改动。",
+    ),
+    "h_terminal_retire": (
+        "Take a loudspeaker down for good: never addressed again, kept in the history.",
+        "永久停用一台终端：不再播发，保留记录。",
+    ),
+    "h_terminal_replace": (
+        "A new board in the place of a broken one; prints its enrolment code.",
+        "用新终端换下坏的，并给出入网码。",
+    ),
+    "h_terminal_retired": ("Loudspeakers that were taken down.", "已停用的终端。"),
+    "h_readiness": (
+        "Which loudspeakers would sound now, worst first; with a township, every one there.",
+        "哪些终端现在能响，最差的在前；给出乡镇则逐台列出。",
+    ),
+    "h_terminal_tests": (
+        "Tests that run by themselves: when, what became of the last, when next.",
+        "定期测试：时间、上次结果、下次时间。",
+    ),
     "h_terminal_import": (
-        "Register loudspeakers from a CSV file, all rows or none. Columns: {columns}; languages separated by "
-        "blanks or ';'.",
-        "从 CSV 文件登记终端，全部成功或一台也不登记。列：{columns}；多种语言用空格或“;”分开。",
+        "Register loudspeakers from a CSV file, all rows or none. Columns: {columns} (the last two may be "
+        "missing); several languages or codecs separated by blanks or ';'.",
+        "从 CSV 文件登记终端，全部成功或一台也不登记。列：{columns}（最后两列可以没有）；"
+        "多种语言或编码用空格或“;”分开。",
     ),
     "h_enrol": (
         "A fresh single-use enrolment code for each loudspeaker, valid 24 hours, shown once.",
@@ -403,10 +914,138 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "实际生效的配置，含默认值；不含机密。",
     ),
     "h_config_schema": ("JSON Schema of the configuration, for editors.", "配置的 JSON Schema，供编辑器用。"),
-    "h_keys_create": (
-        "Make the signing keys and the county secret, once. Existing ones are never overwritten.",
-        "生成签名密钥和县密钥，只做一次；已有的绝不覆盖。",
+    "h_broker": (
+        "The broker's files, made from the register.",
+        "消息服务器（broker）的配置文件，由终端登记生成。",
     ),
+    "h_broker_config": (
+        "Write mosquitto.conf, its ACL, certificates and passwords for the terminals that are enrolled.",
+        "按已入网终端生成 mosquitto.conf、访问控制、证书与口令文件。",
+    ),
+    "h_broker_revoke": (
+        "Take back every certificate of a terminal; `broker config` then puts it on mosquitto's list.",
+        "吊销某终端的全部证书；再执行 broker config 后 mosquitto 生效。",
+    ),
+    "o_broker_out": ("Folder for the files.", "输出文件夹。"),
+    "o_broker_check": (
+        "Write nothing; say what differs, exit 1 if anything does.",
+        "不写入，只列出差异；有差异时退出码 1。",
+    ),
+    "broker_missing": ("is missing", "缺少"),
+    "broker_other": ("is not as the register has it", "与登记不符"),
+    "broker_open": ("can be read by others", "他人可读"),
+    "broker_written": (
+        "Written to {folder}. Give server.key and passwd to mosquitto's group; systemctl restart mosquitto",
+        "已写入 {folder}。请把 server.key、passwd 的属组改为 mosquitto，然后：systemctl restart mosquitto",
+    ),
+    "broker_same": ("{folder} is up to date.", "{folder} 已是最新。"),
+    "broker_no_login": (
+        "broker.terminals_login is not set; say certificate or password, and terminals_url",
+        "没有设置 broker.terminals_login；请写 certificate 或 password，并写 terminals_url",
+    ),
+    "broker_no_password": (
+        "terminals_login: password needs broker.username and password_file for the controller itself",
+        "terminals_login: password 时，控制端自己也要有 broker.username 和 password_file",
+    ),
+    "broker_no_register": (
+        "no register in {file}; start the controller once",
+        "{file} 不存在；请先启动一次控制端",
+    ),
+    "broker_nothing_to_revoke": (
+        "{terminal} has no certificate that is still good.",
+        "{terminal} 没有有效的证书。",
+    ),
+    "broker_revoked": (
+        "{count} certificates of {terminal} revoked. Now: fenghuo broker config, systemctl restart mosquitto",
+        "已吊销 {terminal} 的 {count} 张证书。接着执行：fenghuo broker config、systemctl restart mosquitto",
+    ),
+    "h_keys_new": (
+        "Make the signing keys, the root key and the county secret, once. Never overwrites; a folder of an "
+        "older version gets the root key it lacks.",
+        "一次性生成签名密钥、根密钥与县密钥。从不覆盖；旧版文件夹会补上缺少的根密钥。",
+    ),
+    "h_keys_show": (
+        "The keys that terminals believe, without their private halves.",
+        "列出终端所信任的密钥（不含私钥）。",
+    ),
+    "h_keys_rotate": (
+        "A new key of one role; the one before is believed for some days more. Needs the root key.",
+        "更换某一类密钥；旧密钥继续有效若干天。需要根密钥。",
+    ),
+    "h_keys_revoke": (
+        "A stolen key is believed no more, at once; what it began falls silent. Needs the root key.",
+        "立即废除被盗的密钥，由它发起的播出随即停止。需要根密钥。",
+    ),
+    "h_keys_ring": (
+        "Which terminals hold the latest keys, and which keys seal now.",
+        "哪些终端已有最新密钥，现在用哪些密钥签发。",
+    ),
+    "h_keys_passwd": ("Change the passphrase of all key files.", "更换全部密钥文件的口令。"),
+    "h_keys_ca": (
+        "The county's own certificate authority, and the certificates of broker and controller.",
+        "本县自己的证书机构，以及消息服务器和控制端的证书。",
+    ),
+    "o_passphrase_file": ("File with the passphrase, mode 0600.", "口令文件，权限 0600。"),
+    "o_new_passphrase_file": ("File with the new passphrase, mode 0600.", "新口令文件，权限 0600。"),
+    "o_no_passphrase": (
+        "Do not encrypt: whoever can read the disk or a backup can make the county sound.",
+        "不加密：谁能读到磁盘或备份，谁就能让全县响起来。",
+    ),
+    "o_root": ("The root key, where it is kept elsewhere.", "根密钥文件（另外保管时）。"),
+    "o_root_passphrase_file": ("Its passphrase, if it has its own.", "根密钥单独的口令文件。"),
+    "o_overlap": ("How long the older key is still believed.", "旧密钥继续有效的天数。"),
+    "o_ca_host": (
+        "Name or address at which broker is reached; again for more. By default those of the configuration.",
+        "连接消息服务器所用的主机名或地址，可多次；默认取自配置。",
+    ),
+    "o_ca_renew": ("New certificates of the authority that is there.", "用已有的证书机构重新签发。"),
+    "a_role": ("actual, exercise, test or service.", "actual、exercise、test 或 service。"),
+    "a_key_id": ("Id of the key, as `keys show` has it.", "密钥编号，见 keys show。"),
+    "c_version": ("version", "版本"),
+    "c_holding": ("held by", "已持有"),
+    "c_waiting": ("not yet", "尚未"),
+    "c_ahead": ("newer than ours", "比本机新"),
+    "c_sealing": ("sealing", "签发用"),
+    "c_problem": ("problem", "问题"),
+    "ring_holding": ("{holding} of {enrolled}", "{enrolled} 台中的 {holding} 台"),
+    "keys_root": (
+        "{file} is needed only to change keys. Move it away from this machine, into a safe.",
+        "{file} 只在更换密钥时需要。请移出本机，锁进保险柜。",
+    ),
+    "keys_rotated": (
+        "Ring {version}. The older key is believed for {days} days more; `fenghuo keys ring` shows who has "
+        "the new one. Send standing messages anew.",
+        "密钥环第 {version} 版。旧密钥再有效 {days} 天；"
+        "用 fenghuo keys ring 看哪些终端已更新。常备消息需重新下发。",
+    ),
+    "keys_revoked": (
+        "Ring {version} no longer names {key}. `fenghuo keys ring` shows which terminals know it.",
+        "密钥环第 {version} 版不再包含 {key}。用 fenghuo keys ring 看哪些终端已知道。",
+    ),
+    "keys_sealed": (
+        "{files} key files in {folder} have the new passphrase.",
+        "{folder} 中 {files} 个密钥文件已换新口令。",
+    ),
+    "keys_open": (
+        "{files} key files in {folder} are NOT encrypted.",
+        "{folder} 中 {files} 个密钥文件未加密。",
+    ),
+    "ca_made": ("In {folder}. Next: fenghuo broker config", "在 {folder}。下一步：fenghuo broker config"),
+    "passphrase_ask": ("Passphrase of the keys: ", "密钥口令："),
+    "passphrase_new": ("New passphrase: ", "新口令："),
+    "passphrase_again": ("Again: ", "再输一次："),
+    "passphrase_differs": ("The two are not the same.", "两次输入不一致。"),
+    "passphrase_missing": (
+        "A passphrase is needed: --passphrase-file FILE, or --no-passphrase where the command offers it.",
+        "需要口令：--passphrase-file FILE；命令允许时也可用 --no-passphrase。",
+    ),
+    "passphrase_empty": ("An empty passphrase is none.", "口令不能为空。"),
+    "root_missing": (
+        "--root-passphrase-file goes with --root.",
+        "--root-passphrase-file 要和 --root 一起用。",
+    ),
+    "dt_certificates": ("none ends within {days} days", "{days} 天内没有证书到期"),
+    "d_certificates": ("certificates", "证书"),
     "h_operator_new": (
         "A token for a person: the line for county.yaml on stdout, the token once on the terminal or into a "
         "file.",
@@ -482,7 +1121,95 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "代码出自哪一套：mca（民政部）或 nbs（国家统计局）。",
     ),
     "a_text": ("What to say.", "要说的话。"),
-    "o_voice": ("Offline voice.", "离线声音。"),
+    "h_tts_compare": (
+        "Speak a text with several voices and for several loudspeakers, as files, with a picture of their "
+        "waveforms and spectrograms (compare.png). Sends nothing.",
+        "用几种声音、几类扬声器合成同一段文字，各存一个文件，并画出波形和频谱图（compare.png）。不发送。",
+    ),
+    "h_tts_preview": (
+        "Make a warning's sound as it would be aired, from the same library: the lead first, which can be "
+        "heard while the whole is made. Sends nothing.",
+        "按实际播出的做法合成一条预警，用同一个声音库：先出要点，边听边做全文。不发送。",
+    ),
+    "h_tts_prepare": (
+        "Speak ahead the leads (what, where, what to do) of all likely messages of the county; can be "
+        "interrupted at any time and goes on there. Run it as the service's user; the controller may be "
+        "running.",
+        "把本县可能要播的预警要点（什么、哪里、怎么办）提前合成好；随时可以中断，再运行就接着做。"
+        "请用服务的用户运行，控制器可以同时开着。",
+    ),
+    "o_voice": (
+        "Voice: zm_yunjian, zf_xiaobei, edge:NAME, or one of the configuration.",
+        "声音：zm_yunjian、zf_xiaobei、edge:名称，或配置里的一种。",
+    ),
+    "o_speaker": ("Class of loudspeaker that it is shaped for.", "为哪类扬声器调音。"),
+    "o_codec": (
+        "mp3 is what every loudspeaker plays; opus needs an extra; wav is for listening here.",
+        "mp3 每台终端都能播；opus 要另装组件；wav 供在本机听。",
+    ),
+    "o_out_folder": ("Folder for the files; must exist.", "存放文件的文件夹，必须已有。"),
+    "o_text_language": ("Language of the text.", "文字的语言。"),
+    "o_languages": ("Languages in the order heard; repeat the option.", "按播出顺序的语言，可重复。"),
+    "o_hazard": ("Key of the hazard, such as rainstorm.", "灾种代号，例如 rainstorm。"),
+    "o_said_place": ("A place as it is said; repeat the option.", "播出的地名，可重复。"),
+    "o_stage": ("First message, update, continuation or cancel.", "首次、更新、继续或解除。"),
+    "o_kind": ("Actual, exercise or test: which words and signal.", "真实、演练或测试：决定用词和提示音。"),
+    "o_play": ("Play it on this machine (needs PyAudio).", "在本机播放（需要 PyAudio）。"),
+    "o_prepare_hazard": ("Only these hazards; repeat the option.", "只做这些灾种，可重复。"),
+    "o_prepare_colour": ("Only these colours; repeat the option.", "只做这些颜色，可重复。"),
+    "o_prepare_stage": ("Only these stages; repeat the option.", "只做这些阶段，可重复。"),
+    "o_prepare_most": ("At most so many, the most important first.", "最多做这么多条，最要紧的先做。"),
+    "o_prepare_check": (
+        "Let the recogniser (extra `check`) listen to every clip, and tell what it heard otherwise.",
+        "让识别器（附加组件 check）听每一条，听出来不一样的会报告。",
+    ),
+    "o_prepare_dry": (
+        "Make nothing: how many, how long, how large, estimated.",
+        "不合成，只估算有多少条、多长、多大。",
+    ),
+    "no_such_voice": ("There is no voice {voice} for {language}.", "{language} 没有 {voice} 这种声音。"),
+    "no_such_hazard": ("There is no hazard {hazard}.", "没有灾种 {hazard}。"),
+    "no_siren_here": (
+        "{signal} is a civil-defence siren: only an exercise may carry it.",
+        "{signal} 是防空警报音，只有演练可以使用。",
+    ),
+    "no_pyaudio": (
+        "PyAudio is not installed (the extra `terminal`): play the file with any player.",
+        "没有安装 PyAudio（附加组件 terminal）：请用其他播放器播放文件。",
+    ),
+    "no_loudspeaker": (
+        "This machine has no loudspeaker that works: {why}. Play the file elsewhere.",
+        "本机没有能用的扬声器：{why}。请在别处播放文件。",
+    ),
+    "previewed": (
+        "{part}: {seconds} s long, ready after {ready} s",
+        "{part}：长 {seconds} 秒，{ready} 秒后做好",
+    ),
+    "prepare_stage": ("unknown stage {given}; there are: {known}", "没有阶段 {given}；有：{known}"),
+    "prepare_nothing": ("There is nothing to make.", "没有要做的。"),
+    "prepare_gives_up": ("Too many failed; it stops here:", "失败太多，到此为止："),
+    "prepare_going": (
+        "{done} of {total} ({known} were there); about {left} minutes left",
+        "{done}/{total}（已有 {known}）；大约还要 {left} 分钟",
+    ),
+    "prepared": (
+        "{messages} of {wanted} messages, {minutes} minutes, {megabytes} MB; {known} were there, {failed} "
+        "failed; took {took_s} s",
+        "{wanted} 条中 {messages} 条，{minutes} 分钟，{megabytes} MB；原有 {known}，失败 {failed}；"
+        "用时 {took_s} 秒",
+    ),
+    "prepare_would": (
+        "{messages} messages, about {minutes} minutes and {megabytes} MB (estimated)",
+        "{messages} 条，约 {minutes} 分钟、{megabytes} MB（估算）",
+    ),
+    "prepare_over_budget": (
+        "The library ({library_megabytes} MB) would exceed voice.library_mb ({budget_megabytes}): raise it, "
+        "or what is used least goes again.",
+        "声音库（{library_megabytes} MB）会超过 voice.library_mb（{budget_megabytes}）：请调大，"
+        "否则最少用的会被删掉。",
+    ),
+    "c_file": ("file", "文件"),
+    "c_seconds": ("seconds", "秒"),
     "o_voice_speed": ("1 is its own pace, less is slower.", "1 为原速，越小越慢。"),
     "o_signal": ("The attention signal before the words.", "话前的提示音。"),
     "c_voice": ("voice", "声音"),
@@ -491,15 +1218,30 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "c_approved": ("approved", "批准"),
     "voice_offline": ("on this machine", "本机"),
     "voice_online": ("online", "联网"),
+    "voice_recorded": ("recordings", "录音"),
+    "c_not_now": ("why not now", "现在不能用的原因"),
+    "o_share_weights": (
+        "Also put it into the shared folder (FENGHUO_WEIGHTS, or the user's cache).",
+        "同时存入共用文件夹（FENGHUO_WEIGHTS，默认在用户缓存里）。",
+    ),
+    "from_packages": ("the packages of this environment", "本环境的软件包"),
+    "weights_at": (
+        "{megabytes} MB, whole, from {place}; sha256 {sha256}",
+        "{megabytes} MB，完好，来自{place}；sha256 {sha256}",
+    ),
+    "weights_shared": ("for all environments: {file}", "各环境共用：{file}"),
     "tts_said": (
         "{seconds} s, {lufs} LUFS, {dbtp} dBTP, voice {voice}: {file}",
         "{seconds} 秒，{lufs} LUFS，{dbtp} dBTP，声音 {voice}：{file}",
     ),
-    "o_out": ("Write the sound there, as MP3.", "把声音存成 MP3 文件。"),
+    "o_out": ("Write the sound there.", "把声音存到这个文件。"),
     "o_reason_reject": ("Why; goes into the log.", "理由，记入日志。"),
     "o_reason_cancel": ("Why; goes into the log.", "理由，记入日志。"),
     "o_state": ("Only those in this state.", "只看这一状态的。"),
     "o_limit": ("At most so many.", "最多多少条。"),
+    "o_register_out": ("Write the CSV to this file.", "把 CSV 写入此文件。"),
+    "o_why_retired": ("Why, for the log.", "原因，记入日志。"),
+    "a_new_terminal": ("Id of the new board.", "新终端的编号。"),
     "o_village": ("A township, a village, or a code.", "乡镇、村或代码。"),
     "o_elsewhere": (
         "Do not check the files that it names on this machine.",
@@ -555,6 +1297,14 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "明知与已知情况（坐标系、县界）不符仍然导入；SOURCES.md 留记录。",
     ),
     "o_terminals": ("How many.", "多少台。"),
+    "speed_is_sandbox": (
+        "--speed goes with --sandbox only: real loudspeakers play in real time",
+        "--speed 只能与 --sandbox 一起用：真实终端按实际时间播放",
+    ),
+    "o_serve_speed": (
+        "With --sandbox: its loudspeakers play so many times faster.",
+        "与 --sandbox 一起用：沙盒终端播放加快多少倍。",
+    ),
     "o_speed": ("Playing time runs so many times faster.", "播放时间加快多少倍。"),
     "o_audio": (
         "fetch: each loads its sound; shared: one copy for all.",
@@ -609,6 +1359,14 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "预警文件或其列表：CAP、国突、Atom、RSS、EDXL-DE。",
     ),
     "a_alert": ("Id of the alert, A…", "预警编号 A…"),
+    "a_set": ("Id of the set, s-…", "预置组编号 s-…"),
+    "a_broadcast_or_all": ("Id of the broadcast, B…; or --all.", "播发编号 B…；或 --all。"),
+    "o_stop_all": (
+        "Everything that sounds, waits or is being voiced.",
+        "全部：正在播、等待播和正在合成的。",
+    ),
+    "o_stop_reason": ("Why, for the log.", "原因，记入日志。"),
+    "o_stage_alert": ("Id of the warning, A…", "预警编号 A…"),
     "a_broadcast": ("Id of the broadcast, B…", "播发编号 B…"),
     "a_terminal": ("Id of the loudspeaker.", "终端编号。"),
     "a_terminals": ("Ids of the loudspeakers.", "终端编号。"),
@@ -629,6 +1387,8 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "kind_test": ("TEST", "测试"),
     "kind_actual_means": ("REAL WARNING", "真实预警"),
     "kind_exercise_means": ("not real", "不是真的"),
+    "kind_siren": ("SIREN", "警报"),
+    "kind_siren_means": ("A SIREN OF CIVIL DEFENCE, as an exercise", "防空警报试鸣（演练）"),
     "kind_test_means": ("not real", "不是真的"),
     "colour_red": ("red", "红色"),
     "colour_orange": ("orange", "橙色"),
@@ -641,6 +1401,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "deed_cancel": (
         "Cancel {id}: it is stopped, and the all-clear airs where it had sounded.",
         "解除 {id}：停播，响过的地方播解除。",
+    ),
+    "deed_air": (
+        "Air {id} although its sound is doubted: {doubt}",
+        "照样播出 {id}，尽管语音核对存疑：{doubt}",
     ),
     "deed_stop": (
         "Stop {id}: the loudspeakers below fall silent, without an all-clear.",
@@ -668,6 +1432,8 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "f_play": ("played", "播放"),
     "f_expires": ("valid until", "有效至"),
     "f_why": ("why", "依据"),
+    "f_notes": ("languages", "语言"),
+    "f_doubt": ("sound in doubt", "语音核对存疑"),
     "f_problems": ("problems", "问题"),
     "f_audio": ("sound", "声音"),
     "reach": ("{villages} villages, {terminals} terminals", "{villages} 个村，{terminals} 台终端"),
@@ -677,6 +1443,13 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "the voice could not speak it ({why}); the generic clip would go out",
         "语音合成失败（{why}）；将播放通用提示音",
     ),
+    "v_doubt": ("Its sound is doubted: {doubt}", "语音核对存疑：{doubt}"),
+    "v_waits": (
+        "IT WAITS FOR YOU, and is aired as it is at {at}. "
+        "Now: fenghuo broadcast air {id}; not at all: fenghuo broadcast stop {id}",
+        "等待处理，{at} 将照样播出。立即播出：fenghuo broadcast air {id}；不播：fenghuo broadcast stop {id}",
+    ),
+    "v_aired_by": ("Aired all the same by {who}.", "由 {who} 决定照样播出。"),
     "v_generic": (
         "The voice failed: the clip says only that there is a warning, not what it is.",
         "语音合成失败：播放的是通用提示，只说有预警，没有具体内容。",
@@ -691,6 +1464,8 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "已保存；以下问题解除后立即下发：{problems}",
     ),
     "refused": ("Refused; nothing was done:", "被拒绝，什么也没做："),
+    "aired": ("{id} goes out now.", "{id} 现在播出。"),
+    "not_waiting": ("{id} does not wait: it is {state}.", "{id} 没有在等待：{state}。"),
     "rejected": ("{alert} is rejected; nothing sounds.", "{alert} 已驳回，不播出。"),
     "cancelled": (
         "{alert} is cancelled; {stopped} broadcasts told to stop.",
@@ -699,6 +1474,19 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "all_clear_airs": ("The all-clear airs where it had sounded.", "响过的地方播解除。"),
     "all_clear_not": ("It had sounded nowhere, so no all-clear airs.", "哪里都没响过，不播解除。"),
     "stopped": ("{id} is told to stop.", "已令 {id} 停止。"),
+    "deed_stop_all": (
+        "Stop everything: all loudspeakers of the county fall silent, without an all-clear.",
+        "全部停止：全县喇叭静音，不播解除。",
+    ),
+    "stop_which": ("Name a broadcast, or give --all.", "请给出播发编号，或用 --all。"),
+    "stop_all_none": ("Nothing sounds and nothing waits.", "没有正在播或等待播的。"),
+    "stopped_all": ("{count} broadcasts are told to stop: {ids}", "已令 {count} 次播发停止：{ids}"),
+    "stage_offered": ("{count} sets are offered to their terminals.", "已向终端下发 {count} 组预置。"),
+    "stage_nothing": ("{alert} can become nothing worse.", "{alert} 没有更高等级可预置。"),
+    "stage_dropped": (
+        "{id} is offered to nobody any more; terminals that hold it keep it until {expires}.",
+        "{id} 不再下发；已存的终端保留到 {expires}。",
+    ),
     "already_stopped": ("{id} was stopped already by {who}.", "{id} 已由 {who} 停止。"),
     "wrong_state": ("{id} is already {state} ({who}).", "{id} 已经是“{state}”（{who}）。"),
     "sound_written": ("Sound written to {file}.", "声音已存入 {file}。"),
@@ -715,7 +1503,58 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "no_certificate": ("A certificate cannot be read: {why}", "证书读不了：{why}"),
     "lint_refused": ("{file} would be refused:", "{file} 会被拒收："),
     "lint_area": ("In {county} it concerns {villages} villages:", "在{county}涉及 {villages} 个村："),
-    "imported": ("{count} terminals registered.", "已登记 {count} 台终端。"),
+    "imported": (
+        "{count} terminals registered: {new} new, {moved} moved, {changed} changed.",
+        "已登记 {count} 台终端：新增 {new} 台，换村 {moved} 台，改动 {changed} 台。",
+    ),
+    "would_import": (
+        "{count} terminals can be registered: {new} new, {moved} moved, {changed} changed. Nothing was done.",
+        "可登记 {count} 台终端：新增 {new} 台，换村 {moved} 台，改动 {changed} 台。尚未登记。",
+    ),
+    "moved_enrol": (
+        "Moved: {terminals}. They follow at their next hello (20 min); enrol them again where the position "
+        "counts (earthquakes).",
+        "已换村：{terminals}。下次上线（20 分钟内）生效；要按新位置倒计时地震，请重新入网。",
+    ),
+    "exported": ("{file}: the register.", "已导出登记表：{file}。"),
+    "retired": ("{id} is retired: it is never addressed again.", "{id} 已停用，不再向它播发。"),
+    "retire_shown": (
+        "{id} ({name}, {place}) is taken down for good; its history stays.",
+        "{id}（{name}，{place}）将永久停用，记录保留。",
+    ),
+    "replace_shown": (
+        "{id} ({name}, {place}) is taken down for good, and {by} stands there instead.",
+        "{id}（{name}，{place}）将永久停用，由 {by} 代替。",
+    ),
+    "type_id": ("Type {id} to go on:", "请输入 {id} 以继续："),
+    "more_not_ready": (
+        "{count} more are not ready; see one township: fenghuo terminal readiness TOWNSHIP",
+        "还有 {count} 台有问题；请看某个乡镇：fenghuo terminal readiness 乡镇",
+    ),
+    "no_tests": (
+        "No test runs by itself; see tests: in county.yaml.",
+        "没有定期测试；请在 county.yaml 里设置 tests:。",
+    ),
+    "everywhere": ("everywhere", "全县"),
+    "each_week": ("every {day}", "每{day}"),
+    "each_month": ("day {day} of every month", "每月 {day} 日"),
+    "day_mon": ("Monday", "周一"),
+    "day_tue": ("Tuesday", "周二"),
+    "day_wed": ("Wednesday", "周三"),
+    "day_thu": ("Thursday", "周四"),
+    "day_fri": ("Friday", "周五"),
+    "day_sat": ("Saturday", "周六"),
+    "day_sun": ("Sunday", "周日"),
+    "g_ready": ("ready", "正常"),
+    "g_doubtful": ("doubtful", "有疑问"),
+    "g_dead": ("DEAD", "不能响"),
+    "t_silent": ("silent", "静默"),
+    "t_audible": ("audible", "有声"),
+    "r_running": ("running", "进行中"),
+    "r_postponed": ("postponed", "推迟"),
+    "r_done": ("done", "完成"),
+    "r_stopped": ("stopped", "被停止"),
+    "r_missed": ("MISSED", "错过"),
     "nothing_imported": ("Nothing was registered.", "一台也没有登记。"),
     "codes_once": (
         "Shown once; each is valid 24 hours and for its own terminal.",
@@ -786,6 +1625,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "令牌，只显示这一次；只交给本人，存放在 ~/.config/fenghuo/token（权限 0600）：{token}",
     ),
     "token_written": ("The token is in {file}; give it to that person alone.", "令牌在 {file}；只交给本人。"),
+    "doubted_line": (
+        "{id} has waited {minutes}: {headline} ({reason}). Decide: fenghuo broadcast air|stop {id}",
+        "{id} 已等 {minutes}：{headline}（{reason}）。处理：fenghuo broadcast air|stop {id}",
+    ),
     "nothing_held": ("Nothing waits for a decision.", "没有待审的。"),
     "held_line": (
         "{id} has waited {minutes}: {headline} ({reason}). Decide: fenghuo alert approve|reject {id}",
@@ -954,11 +1797,15 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{file} is larger than {limit} bytes; no warning is.",
         "{file} 超过 {limit} 字节；预警不会这么大。",
     ),
+    "cannot_read": ("{file}: cannot be read: {why}.", "{file}：读不了：{why}。"),
     "cannot_write": ("{file}: cannot be written: {why}.", "{file}：写不了：{why}。"),
     "bad_name": ("The name must be 1 to 80 printable characters.", "姓名须为 1 到 80 个可显示的字。"),
-    "csv_not_utf8": ("not UTF-8; save the file as UTF-8", "不是 UTF-8；请存成 UTF-8"),
-    "csv_columns": ("the columns must be {columns}", "列应为 {columns}"),
-    "csv_cells": ("{given} cells instead of {wanted}", "有 {given} 格，应为 {wanted} 格"),
+    "csv_columns": (
+        "the column {column!r} is not known, or is there twice; the columns are {columns}, or their names in "
+        "Chinese",
+        "不认识列 {column!r}，或者出现了两次；列应为 {columns}，也可以用中文列名",
+    ),
+    "csv_no_column": ("there is no column for {columns}", "没有这些列：{columns}"),
     "csv_empty": ("no terminal in it", "里面没有终端"),
     "csv_too_many": ("{count} rows; at most {limit} at once", "有 {count} 行；一次最多 {limit} 行"),
     "csv_id": (
@@ -968,12 +1815,35 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "csv_twice": ("id {id} is given twice, first on line {line}", "id {id} 重复，首次在第 {line} 行"),
     "csv_name": ("name has over 80 characters", "name 超过 80 个字"),
     "csv_village": ("village is empty", "village 是空的"),
-    "csv_half_position": ("lat and lon belong together", "lat 和 lon 要同时给"),
-    "csv_degrees": (
-        "{column} {given!r} is not a number of degrees from -{most} to {most}",
-        "{column} {given!r} 不是 -{most} 到 {most} 的度数",
+    "csv_one_of": (
+        "{column} {given!r} must be one of: {known}",
+        "{column} {given!r} 必须是以下之一：{known}",
     ),
     # --- columns
+    "c_retired": ("retired", "停用"),
+    "c_replaced_by": ("replaced by", "由谁代替"),
+    "c_replaces": ("replaces", "代替"),
+    "c_ready": ("ready", "正常"),
+    "c_doubtful": ("doubtful", "有疑问"),
+    "c_dead": ("dead", "不能响"),
+    "c_on_battery": ("on battery", "用电池"),
+    "c_sick": ("amplifiers broken", "功放故障"),
+    "c_software": ("software", "软件版本"),
+    "c_heard": ("last heard by people", "最后一次有声"),
+    "c_tested": ("last tested", "最后一次测试"),
+    "c_readiness": ("readiness", "完好情况"),
+    "c_findings": ("what is wrong", "问题"),
+    "c_refused_reports": ("reports not taken", "未采信的上报"),
+    "c_groups": ("groups", "所属分组"),
+    "c_ring": ("ring of keys", "密钥版本"),
+    "c_sets_missing": ("sets not all there", "未备齐的预存音"),
+    "c_certificate": ("certificate ends", "证书到期"),
+    "c_history": ("history", "经过"),
+    "c_test": ("test", "测试"),
+    "c_when": ("when", "时间"),
+    "c_sound": ("sound", "方式"),
+    "c_next": ("next", "下次"),
+    "c_broadcast": ("broadcast", "播发编号"),
     "c_id": ("id", "编号"),
     "c_kind": ("kind", "类别"),
     "c_state": ("state", "状态"),
@@ -989,11 +1859,19 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "c_alert": ("alert", "预警"),
     "c_part": ("part", "部分"),
     "c_name": ("name", "名称"),
+    "c_purpose": ("purpose", "用途"),
+    "c_clips": ("clips", "段数"),
+    "c_size": ("size", "大小"),
+    "c_holders": ("hold it", "已存"),
+    "c_share": ("share", "占比"),
+    "c_expires": ("until", "保留到"),
+    "c_names": ("names", "内容"),
     "c_township": ("township", "乡镇"),
     "c_village": ("village", "村"),
     "c_place": ("place", "地方"),
     "c_position": ("position", "位置"),
     "c_languages": ("languages", "语言"),
+    "c_speaker": ("loudspeaker", "扬声器"),
     "c_enrolled": ("enrolled", "已入网"),
     "c_simulated": ("simulated", "模拟"),
     "c_online": ("online", "在线"),
@@ -1019,6 +1897,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "b_voicing": ("being voiced", "合成语音"),
     "b_sending": ("sending", "播发中"),
     "b_done": ("done", "已结束"),
+    "b_superseded": ("replaced before it was sent", "未发即被取代"),
     "b_stopped": ("stopped", "已停止"),
     "s_targeted": ("targeted", "应播"),
     "s_pending": ("pending", "待发"),
@@ -1056,11 +1935,32 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "… and {count} more: fenghuo broadcast show {broadcast} --json",
         "…… 还有 {count} 台：fenghuo broadcast show {broadcast} --json",
     ),
+    "v_mute": (
+        "Nothing has sounded in {count} targeted villages",
+        "{count} 个应播村没有任何喇叭响过",
+    ),
+    "v_no_terminal": ("no terminal there", "没有终端"),
+    "v_ms": ("{count} ms", "{count} 毫秒"),
+    "v_unknown": ("unknown", "未知"),
+    "v_floor": (
+        "{count} terminals sounded only the generic sentence: the message did not reach them.",
+        "{count} 台终端只播了通用语句：正文没有送到。",
+    ),
+    "v_together": (
+        "Start together at {at}: {started} on time, {late} later; first to last {spread}; clocks off by "
+        "{error} at most, {unmeasured} not measured.",
+        "约定 {at} 同时开始：{started} 台准时，{late} 台晚；首末相差 {spread}；时钟误差最大 {error}，"
+        "{unmeasured} 台未测。",
+    ),
     "v_silent_villages": ("Targeted villages without a terminal: {names}", "没有终端的应播村：{names}"),
     "v_all_played": ("All {count} terminals played.", "{count} 台终端全部播完。"),
     "v_not_all": (
         "{missing} of {targeted} terminals have not played.",
         "{targeted} 台终端中 {missing} 台未播完。",
+    ),
+    "v_held_sound": (
+        "WAITING FOR YOU, no voice says it right: {id} {headline} (fenghuo broadcast show {id})",
+        "等待处理，语音核对不符：{id} {headline}（fenghuo broadcast show {id}）",
     ),
     "v_held": (
         "WAITING FOR YOU: {id} {headline} (fenghuo alert show {id})",
@@ -1086,6 +1986,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     ),
     "st_terminals_url": ("enrolment and audio", "入网与取音频"),
     "st_held": ("held", "待审"),
+    "st_doubted": ("sound in doubt", "语音存疑"),
     "st_sending": ("sounding", "播发中"),
     "st_feeds": ("feeds", "来源"),
     "st_alarms": ("alarms", "告警"),
@@ -1107,6 +2008,18 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{top} 也属于 {name}；请把烽火装进单独的环境",
     ),
     "dt_packages_free": ("{names} are ours alone", "{names} 只属于烽火"),
+    "dt_other_approved": (
+        "{language} · {voice}: approved by {by} on {on}",
+        "{language} · {voice}：{by} 于 {on} 批准",
+    ),
+    "dt_other_unapproved": (
+        "{language} · {voice}: nobody of the county has approved it; it is never aired as actual",
+        "{language} · {voice}：本县无人批准，不会用于真实预警",
+    ),
+    "dt_approve_mend": (
+        "let a native speaker listen, then set approved_by and approved_on",
+        "请母语者试听，再填写 approved_by 和 approved_on",
+    ),
     "dt_voice": ("model {digest}…, {names}", "模型 {digest}…，{names}"),
     "dt_no_mosquitto": ("the broker is not on this machine", "本机没有安装"),
     "dt_files": ("{limit}", "{limit}"),
@@ -1118,6 +2031,6 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "dt_clock_mend": ("see that chrony or ntpd runs", "请确认 chrony 或 ntpd 在运行"),
     "dt_disk": ("{free} GiB free at {folder}", "{folder} 剩余 {free} GiB"),
     "dt_disk_mend": ("make room: {wanted} GiB at least", "腾出空间：至少 {wanted} GiB"),
-    "dt_keys_mend": ("fenghuo keys create -c FILE", "fenghuo keys create -c FILE"),
+    "dt_keys_mend": ("fenghuo keys new -c FILE", "fenghuo keys new -c FILE"),
     "dt_ready": ("ready at {address}", "就绪：{address}"),
 }

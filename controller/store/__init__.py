@@ -12,8 +12,9 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import astuple, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -22,27 +23,38 @@ from alembic import command as alembic_command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects.sqlite import insert
 
 from controller.store import tables as t
 from controller.store.records import (
+    AlertLine,
     AlertRow,
     AlertState,
     AuditRow,
     BroadcastRow,
     BroadcastState,
+    CertificateRow,
     CommandRow,
+    Commit,
     DocumentRow,
     Entry,
     FactRow,
+    HeardRow,
     Outcome,
+    Papers,
+    RetiredRow,
     Seen,
+    SetRow,
+    StagedRow,
     TerminalRow,
 )
+from controller.tests_schedule import Run, RunState
 from terminals.broadcast import Broadcast
-from terminals.delivery import State
+from terminals.delivery import State, shown
 from terminals.model import Terminal
 
 T = TypeVar("T")
+NO_PAPERS: Final = Papers()
 WAL_PAGES = 4_000  # about 16 MB between checkpoints
 
 
@@ -98,13 +110,22 @@ class Store:
 
     # --- documents -----------------------------------------------------------------------------
 
-    async def journal(self, feed: str, name: str, body: bytes, sha256: str, now: int) -> int:
-        """Bytes are kept before anybody reads them."""
+    async def journal(
+        self, feed: str, name: str, body: bytes, sha256: str, now: int, *, opened: bool = False
+    ) -> int:
+        """Bytes are kept before anybody reads them. `opened`: the first reading begins at once, and counts
+        (as `open_document`) in the same transaction: seconds-critical bytes wait for one sync, not two."""
 
         def write(c: sa.Connection) -> int:
             row = c.execute(
                 t.document.insert().values(
-                    feed=feed, name=name, received=now, sha256=sha256, body=body, opened=0, reason=""
+                    feed=feed,
+                    name=name,
+                    received=now,
+                    sha256=sha256,
+                    body=body,
+                    opened=int(opened),
+                    reason="",
                 )
             )
             return int(row.lastrowid)
@@ -181,11 +202,14 @@ class Store:
         *,
         document: int | None = None,
         supersedes: Sequence[str] = (),
-    ) -> None:
+        commands: Sequence[Commit] = (),
+    ) -> list[CommandRow]:
         """An alert and, when it is released at once, its broadcasts with every delivery: all or nothing,
-        before the first command. The alerts that it replaces are marked in the same transaction."""
+        before the first command. The alerts that it replaces are marked in the same transaction. `commands`:
+        the first commands of what names sounds that terminals hold, sealed and counted in it too, as
+        `commit_command` would; returned in that order."""
 
-        def write(c: sa.Connection) -> None:
+        def write(c: sa.Connection) -> list[CommandRow]:
             c.execute(t.alert.insert().values(**{name: getattr(alert, name) for name in _ALERT_COLUMNS}))
             for broadcast in broadcasts:
                 _plan(c, broadcast)
@@ -194,8 +218,9 @@ class Store:
             if document is not None:
                 _close(c, document, _OUTCOMES.get(alert.state, Outcome.IGNORED), alert.reason, alert.id)
             _audit(c, entry, now)
+            return [_commit(c, x.key_id, x.now, x.make, x.at_least) for x in commands]
 
-        await self._write("planning an alert", write)
+        return await self._write("planning an alert", write)
 
     async def decide(
         self,
@@ -248,6 +273,36 @@ class Store:
 
         return await self._read("reading an alert", read)
 
+    async def lines(self, since: int) -> list[AlertLine]:
+        """What is known of the alerts since then without their plans and messages, which may be of megabytes;
+        newest first. Read for every document, so it is plain SQL."""
+
+        def read(c: sa.Connection) -> list[AlertLine]:
+            rows = c.exec_driver_sql(
+                "SELECT id, source, kind, identifier, event_key, msg_type, hazard, state, expires, created "
+                "FROM alert WHERE created >= ? ORDER BY created DESC LIMIT 10000",
+                (since,),
+            )
+            return [
+                AlertLine(r[0], r[1], r[2], r[3], r[4], r[5], r[6], AlertState(r[7]), r[8], r[9])
+                for r in rows
+            ]
+
+        return await self._read("reading alerts", read)
+
+    async def known(self, alerts: Sequence[str]) -> dict[str, bytes]:
+        """The lifecycle view (JSON of `alerts.lifecycle.Known`) of each of these alerts."""
+
+        def read(c: sa.Connection) -> dict[str, bytes]:
+            found: dict[str, bytes] = {}
+            for n in range(0, len(alerts), 500):
+                part = alerts[n : n + 500]
+                query = sa.select(t.alert.c.id, t.alert.c.known).where(t.alert.c.id.in_(part))
+                found.update({row[0]: row[1] for row in c.execute(query)})
+            return found
+
+        return await self._read("reading what is known of alerts", read)
+
     async def alerts(
         self, *, since: int = 0, state: AlertState | None = None, limit: int = 500
     ) -> list[AlertRow]:
@@ -282,6 +337,37 @@ class Store:
                 _audit(c, entry, now)
 
         await self._write("storing a broadcast's progress", write)
+
+    async def doubt(self, broadcast: str, why: str, airs: int | None, entry: Entry, now: int) -> BroadcastRow:
+        """What is wrong with its sound, and until when it waits for somebody; a clock that runs is not set
+        again. Raises Unknown."""
+
+        def write(c: sa.Connection) -> BroadcastRow:
+            found = c.execute(t.broadcast.select().where(t.broadcast.c.id == broadcast)).one_or_none()
+            if found is None:
+                raise Unknown(f"no broadcast {broadcast}")
+            row = _broadcast(found)
+            told = replace(row, doubt=why, airs=airs if row.airs is None else row.airs)
+            if told != row:
+                values = {"doubt": told.doubt, "airs": told.airs}
+                c.execute(t.broadcast.update().where(t.broadcast.c.id == broadcast).values(values))
+                _audit(c, entry, now)
+            return told
+
+        return await self._write("storing a doubt", write)
+
+    async def air(self, broadcast: str, entry: Entry, now: int) -> bool:
+        """Somebody airs what waits with a doubt. Whether it still waited."""
+
+        def write(c: sa.Connection) -> bool:
+            b = t.broadcast.c
+            waits = (b.id == broadcast, b.state == BroadcastState.VOICING, b.airs > 0, b.aired_by.is_(None))
+            done = c.execute(t.broadcast.update().where(*waits).values(aired_by=entry.who))
+            if done.rowcount:
+                _audit(c, entry, now)
+            return bool(done.rowcount)
+
+        return await self._write("storing a decision", write)
 
     async def add_delivery(self, broadcast: str, terminal: str, now: int) -> None:
         """A late joiner: a terminal that appeared while the broadcast is valid."""
@@ -376,8 +462,9 @@ class Store:
                 )
             if seen:
                 c.exec_driver_sql(
-                    "UPDATE terminal SET last_seen = ?, floor = ?, boot = ?, health = ? WHERE id = ?",
-                    [(s.at, s.floor, s.boot, s.health, s.terminal) for s in seen],
+                    "UPDATE terminal SET last_seen = ?, floor = ?, boot = ?, health = ?, ring = ? "
+                    "WHERE id = ?",
+                    [(s.at, s.floor, s.boot, s.health, s.ring, s.terminal) for s in seen],
                 )
 
         await self._write("storing reports", write)
@@ -391,31 +478,27 @@ class Store:
         durable before this returns: only then may it be published."""
 
         def write(c: sa.Connection) -> CommandRow:
-            last = c.execute(sa.select(t.counter.c.last).where(t.counter.c.key_id == key_id)).scalar()
-            counter = max((last or 0) + 1, now, at_least)
-            c.exec_driver_sql(
-                "INSERT INTO counter VALUES (?, ?) ON CONFLICT (key_id) DO UPDATE SET last = excluded.last",
-                (key_id, counter),
-            )
-            row = make(counter)
-            c.execute(
-                t.command.insert().values(
-                    key_id=row.key_id,
-                    counter=row.counter,
-                    broadcast=row.broadcast,
-                    verb=row.verb,
-                    attempt=row.attempt,
-                    groups=json.dumps(row.groups),
-                    terminals=json.dumps(row.terminals),
-                    expires=row.expires,
-                    envelope=row.envelope,
-                    committed=now,
-                    published=None,
-                )
-            )
-            return row
+            return _commit(c, key_id, now, make, at_least)
 
         return await self._write("committing a command", write)
+
+    async def keep_command(self, row: CommandRow, now: int) -> None:
+        """A command that went out while the disk refused it, and its counter; keeping it twice is no harm."""
+
+        def write(c: sa.Connection) -> None:
+            last = c.execute(sa.select(t.counter.c.last).where(t.counter.c.key_id == row.key_id)).scalar()
+            c.exec_driver_sql(_COUNT, (row.key_id, max(last or 0, row.counter)))
+            c.execute(insert(t.command).values(**_command_values(row, now)).on_conflict_do_nothing())
+
+        await self._write("keeping a command", write)
+
+    async def counters(self) -> dict[str, int]:
+        """The last counter of each key."""
+
+        def read(c: sa.Connection) -> dict[str, int]:
+            return {row.key_id: row.last for row in c.execute(t.counter.select())}
+
+        return await self._read("reading counters", read)
 
     async def raise_counter(self, key_id: str, above: int) -> bool:
         """A terminal has seen a higher counter than we remember (a restored backup): jump above it.
@@ -425,10 +508,7 @@ class Store:
             last = c.execute(sa.select(t.counter.c.last).where(t.counter.c.key_id == key_id)).scalar() or 0
             if above <= last:
                 return False
-            c.exec_driver_sql(
-                "INSERT INTO counter VALUES (?, ?) ON CONFLICT (key_id) DO UPDATE SET last = excluded.last",
-                (key_id, above),
-            )
+            c.exec_driver_sql(_COUNT, (key_id, above))
             return True
 
         return await self._write("raising a counter", write)
@@ -471,20 +551,10 @@ class Store:
 
     async def register(self, terminals: Iterable[Terminal], entry: Entry, now: int) -> None:
         """Adds terminals, or changes what is known of them; enrolment is kept."""
-        rows = [
-            (x.id, x.name, x.village, x.lat, x.lon, json.dumps(x.languages), json.dumps(x.codecs))
-            for x in terminals
-        ]
+        rows = [_terminal_values(terminal) for terminal in terminals]
 
         def write(c: sa.Connection) -> None:
-            c.exec_driver_sql(
-                "INSERT INTO terminal (id, name, village, lat, lon, languages, codecs) "
-                "VALUES (?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE "
-                "SET name = excluded.name, village = excluded.village, "
-                "lat = excluded.lat, lon = excluded.lon, languages = excluded.languages, "
-                "codecs = excluded.codecs",
-                rows,
-            )
+            c.exec_driver_sql(_REGISTER, rows)
             _audit(c, entry, now)
 
         if rows:
@@ -514,16 +584,22 @@ class Store:
 
         return await self._read("reading an enrolment code", read)
 
-    async def enrol(self, terminal: str, code_hash: str, entry: Entry, now: int) -> bool:
-        """Spends the code; False when it was spent, replaced or too old."""
+    async def enrol(
+        self, terminal: str, code_hash: str, entry: Entry, now: int, papers: Papers = NO_PAPERS
+    ) -> bool:
+        """Spends the code; False when it was spent, replaced or too old. Certificates of an earlier enrolment
+        are revoked: their key may be on another board."""
 
         def write(c: sa.Connection) -> bool:
             spent = c.exec_driver_sql(
-                "UPDATE terminal SET enrolled = ?, code_hash = NULL, code_expires = NULL "
-                "WHERE id = ? AND code_hash = ? AND code_expires > ?",
-                (now, terminal, code_hash, now),
+                "UPDATE terminal SET enrolled = ?, code_hash = NULL, code_expires = NULL, ring = ?, "
+                "broker_hash = ? WHERE id = ? AND code_hash = ? AND code_expires > ?",
+                (now, papers.ring, papers.broker_hash, terminal, code_hash, now),
             ).rowcount
             if spent == 1:
+                c.exec_driver_sql(_REVOKE, (now, terminal))
+                if papers.certificate is not None:
+                    _add_certificate(c, papers.certificate)
                 _audit(c, entry, now)
             return spent == 1
 
@@ -542,16 +618,215 @@ class Store:
                         tuple(json.loads(r.languages)),
                         tuple(json.loads(r.codecs)),
                         r.enrolled is not None,
+                        r.speaker,
                     ),
                     r.last_seen,
                     r.floor,
                     r.boot,
                     r.health,
+                    r.ring,
                 )
-                for r in c.execute(t.terminal.select().order_by(t.terminal.c.id))
+                for r in c.execute(_STANDING)
             ]
 
         return await self._read("reading terminals", read)
+
+    async def retired(self) -> list[RetiredRow]:
+        """The terminals that were taken down, by id."""
+
+        def read(c: sa.Connection) -> list[RetiredRow]:
+            return [
+                RetiredRow(
+                    Terminal(
+                        r.id,
+                        r.name,
+                        r.village,
+                        r.lat,
+                        r.lon,
+                        tuple(json.loads(r.languages)),
+                        tuple(json.loads(r.codecs)),
+                        speaker=r.speaker,
+                    ),
+                    r.retired,
+                    r.replaced_by or "",
+                )
+                for r in c.execute(_RETIRED)
+            ]
+
+        return await self._read("reading retired terminals", read)
+
+    async def retire(self, terminal: str, entry: Entry, now: int, by: Terminal | None = None) -> bool:
+        """Takes a terminal down; `by` is registered in its place in the same transaction. Its enrolment, its
+        code and its certificates end. False when it was not there, or retired already."""
+
+        def write(c: sa.Connection) -> bool:
+            gone = c.exec_driver_sql(
+                "UPDATE terminal SET retired = ?, replaced_by = ?, enrolled = NULL, code_hash = NULL, "
+                "code_expires = NULL, broker_hash = NULL WHERE id = ? AND retired IS NULL",
+                (now, by.id if by is not None else None, terminal),
+            ).rowcount
+            if gone != 1:
+                return False
+            c.exec_driver_sql(_REVOKE, (now, terminal))
+            if by is not None:
+                c.exec_driver_sql(_REGISTER, _terminal_values(by))
+            _audit(c, entry, now)
+            return True
+
+        return await self._write("retiring a terminal", write)
+
+    async def heard(self) -> dict[str, HeardRow]:
+        """Of every terminal that stands: when people last heard it, and when it last went through a test."""
+
+        def read(c: sa.Connection) -> dict[str, HeardRow]:
+            return {row[0]: HeardRow(row[1], row[2]) for row in c.exec_driver_sql(_HEARD)}
+
+        return await self._read("reading when loudspeakers were heard", read)
+
+    async def last_words(self, terminal: str, limit: int) -> list[tuple[str, str, str, str, str, int]]:
+        """(broadcast, kind, headline, state, reason, when) of the last broadcasts that this terminal was to
+        play, newest first; of the 500 newest there are."""
+
+        def read(c: sa.Connection) -> list[tuple[str, str, str, str, str, int]]:
+            out = []
+            for b, created, kind, headline in c.exec_driver_sql(_LAST, (terminal, limit)).all():
+                rows = c.exec_driver_sql(_FACTS_OF, (b, terminal))
+                seen = shown({(r[0], State(r[1]), r[2]): (r[3], r[4]) for r in rows})
+                out.append((b, kind, headline, seen.state.value, seen.reason, seen.at or created))
+            return out
+
+        return await self._read("reading what a terminal said", read)
+
+    # --- tests that run by themselves ----------------------------------------------------------
+
+    async def keep_trial(self, run: Run, entry: Entry | None, now: int) -> None:
+        """One slot of a test, as it stands now."""
+        values = astuple(run)
+
+        def write(c: sa.Connection) -> None:
+            c.exec_driver_sql(_KEEP_TRIAL, values)
+            if entry is not None:
+                _audit(c, entry, now)
+
+        await self._write("storing a test", write)
+
+    async def trials(self, limit: int = 10) -> dict[str, list[Run]]:
+        """Test → its last runs, newest first."""
+
+        def read(c: sa.Connection) -> dict[str, list[Run]]:
+            out: dict[str, list[Run]] = {}
+            for r in c.exec_driver_sql(_TRIALS, (limit,)):
+                out.setdefault(r[0], []).append(Run(r[0], r[1], RunState(r[2]), *r[3:9]))
+            return out
+
+        return await self._read("reading tests", read)
+
+    async def renew(self, row: CertificateRow, entry: Entry, now: int) -> None:
+        """One more certificate of a terminal; its others stay good until they end."""
+
+        def write(c: sa.Connection) -> None:
+            _add_certificate(c, row)
+            _audit(c, entry, now)
+
+        await self._write("storing a certificate", write)
+
+    async def revoke(self, terminal: str, entry: Entry, now: int) -> int:
+        """Every certificate of this terminal; how many that were."""
+
+        def write(c: sa.Connection) -> int:
+            revoked = c.exec_driver_sql(_REVOKE, (now, terminal)).rowcount
+            _audit(c, entry, now)
+            return revoked
+
+        return await self._write("revoking certificates", write)
+
+    async def certificates(self) -> list[CertificateRow]:
+        """Every one that was ever given, by terminal, the oldest first."""
+
+        def read(c: sa.Connection) -> list[CertificateRow]:
+            found = c.execute(
+                t.certificate.select().order_by(t.certificate.c.terminal, t.certificate.c.issued)
+            )
+            return [CertificateRow(r.serial, r.terminal, r.issued, r.expires, r.revoked) for r in found]
+
+        return await self._read("reading certificates", read)
+
+    async def broker_hashes(self) -> dict[str, str]:
+        """Enrolled terminal → what mosquitto's password file holds of its password."""
+
+        def read(c: sa.Connection) -> dict[str, str]:
+            found = c.exec_driver_sql(
+                "SELECT id, broker_hash FROM terminal WHERE enrolled IS NOT NULL AND broker_hash IS NOT NULL "
+                "ORDER BY id"
+            )
+            return {r.id: r.broker_hash for r in found}
+
+        return await self._read("reading passwords of the broker", read)
+
+    # --- held sets -----------------------------------------------------------------------------
+
+    async def place_set(self, row: SetRow, entry: Entry, now: int) -> None:
+        """A set that is to be held from now on, in place of every other of its purpose."""
+
+        def write(c: sa.Connection) -> None:
+            c.execute(
+                t.held_set.update()
+                .where(
+                    t.held_set.c.purpose == row.purpose,
+                    t.held_set.c.id != row.id,
+                    t.held_set.c.dropped.is_(None),
+                )
+                .values(dropped=now)
+            )
+            c.exec_driver_sql(
+                "INSERT INTO held_set VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (id) DO UPDATE "
+                "SET purpose = excluded.purpose, groups = excluded.groups, expires = excluded.expires, "
+                "dropped = NULL",
+                (row.id, row.purpose, row.manifest, json.dumps(row.groups), row.created, row.expires),
+            )
+            _audit(c, entry, now)
+
+        await self._write("placing a set", write)
+
+    async def drop_set(self, set_id: str, entry: Entry, now: int) -> None:
+        """It is no longer to be held."""
+
+        def write(c: sa.Connection) -> None:
+            c.execute(t.held_set.update().where(t.held_set.c.id == set_id).values(dropped=now))
+            c.execute(t.staged.delete().where(t.staged.c.set == set_id))
+            _audit(c, entry, now)
+
+        await self._write("dropping a set", write)
+
+    async def sets(self) -> tuple[list[SetRow], list[StagedRow]]:
+        """The sets that are to be held, oldest first, and what terminals have said of them."""
+
+        def read(c: sa.Connection) -> tuple[list[SetRow], list[StagedRow]]:
+            rows = c.execute(
+                t.held_set.select().where(t.held_set.c.dropped.is_(None)).order_by(t.held_set.c.created)
+            )
+            sets = [
+                SetRow(r.id, r.purpose, r.manifest, tuple(json.loads(r.groups)), r.created, r.expires)
+                for r in rows
+            ]
+            words = c.execute(t.staged.select().where(t.staged.c.set.in_([s.id for s in sets])))
+            return sets, [StagedRow(*r) for r in words]
+
+        return await self._read("reading held sets", read)
+
+    async def keep_staged(self, rows: Sequence[StagedRow]) -> None:
+        """Terminals' last words on sets."""
+
+        def write(c: sa.Connection) -> None:
+            c.exec_driver_sql(
+                'INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT ("set", terminal) DO UPDATE '
+                "SET wanted = excluded.wanted, held = excluded.held, problem = excluded.problem, "
+                "at = excluded.at",
+                [(r.set, r.terminal, r.wanted, r.held, r.problem, r.at) for r in rows],
+            )
+
+        if rows:
+            await self._write("storing who holds what", write)
 
     # --- the rest ------------------------------------------------------------------------------
 
@@ -615,6 +890,58 @@ class Store:
 
 _ALERT_COLUMNS = [c.name for c in t.alert.columns]
 
+_STANDING = t.terminal.select().where(t.terminal.c.retired.is_(None)).order_by(t.terminal.c.id)
+_RETIRED = t.terminal.select().where(t.terminal.c.retired.is_not(None)).order_by(t.terminal.c.id)
+
+# A retired id is never taken into use again.
+_REGISTER = (
+    "INSERT INTO terminal (id, name, village, lat, lon, languages, codecs, speaker) "
+    "VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE "
+    "SET name = excluded.name, village = excluded.village, "
+    "lat = excluded.lat, lon = excluded.lon, languages = excluded.languages, "
+    "codecs = excluded.codecs, speaker = excluded.speaker WHERE retired IS NULL"
+)
+
+# Each by a walk back along the index `fact_played` until one fits.
+_HEARD = (
+    "SELECT id, "
+    "(SELECT f.at FROM fact f WHERE f.terminal = terminal.id AND f.state = 'played' "
+    "AND f.reason <> 'silent' ORDER BY f.at DESC LIMIT 1), "
+    "(SELECT f.at FROM fact f JOIN broadcast b ON b.id = f.broadcast JOIN alert a ON a.id = b.alert "
+    "WHERE f.terminal = terminal.id AND f.state = 'played' AND a.kind = 'test' ORDER BY f.at DESC LIMIT 1) "
+    "FROM terminal WHERE retired IS NULL"
+)
+
+_LAST = (
+    "SELECT b.id, b.created, a.kind, a.headline FROM "
+    "(SELECT id, alert, created FROM broadcast ORDER BY created DESC LIMIT 500) b "
+    "JOIN delivery d ON d.broadcast = b.id AND d.terminal = ? JOIN alert a ON a.id = b.alert "
+    "ORDER BY b.created DESC LIMIT ?"
+)
+
+_FACTS_OF = "SELECT attempt, state, reason, at, detail FROM fact WHERE broadcast = ? AND terminal = ?"
+
+_KEEP_TRIAL = "INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_TRIALS = (
+    "SELECT test, slot, state, reason, began, ended, broadcast, planned, played FROM "
+    "(SELECT *, row_number() OVER (PARTITION BY test ORDER BY slot DESC) AS n FROM trial) WHERE n <= ? "
+    "ORDER BY test, slot DESC"
+)
+
+
+def _terminal_values(x: Terminal) -> tuple[object, ...]:
+    return (
+        x.id,
+        x.name,
+        x.village,
+        x.lat,
+        x.lon,
+        json.dumps(x.languages),
+        json.dumps(x.codecs),
+        x.speaker,
+    )
+
+
 _OUTCOMES = {AlertState.HELD: Outcome.HELD, AlertState.RELEASED: Outcome.RELEASED}
 
 _ADD_FACT = (
@@ -622,6 +949,36 @@ _ADD_FACT = (
     "ON CONFLICT (broadcast, terminal, attempt, state, reason) "
     "DO UPDATE SET at = excluded.at, detail = excluded.detail WHERE excluded.at < fact.at"
 )
+
+
+_COUNT = "INSERT INTO counter VALUES (?, ?) ON CONFLICT (key_id) DO UPDATE SET last = excluded.last"
+
+
+def _commit(
+    c: sa.Connection, key_id: str, now: int, make: Callable[[int], CommandRow], at_least: int = 0
+) -> CommandRow:
+    last = c.execute(sa.select(t.counter.c.last).where(t.counter.c.key_id == key_id)).scalar()
+    counter = max((last or 0) + 1, now, at_least)
+    c.exec_driver_sql(_COUNT, (key_id, counter))
+    row = make(counter)
+    c.execute(t.command.insert().values(**_command_values(row, now)))
+    return row
+
+
+def _command_values(row: CommandRow, now: int) -> dict[str, object]:
+    return {
+        "key_id": row.key_id,
+        "counter": row.counter,
+        "broadcast": row.broadcast,
+        "verb": row.verb,
+        "attempt": row.attempt,
+        "groups": json.dumps(row.groups),
+        "terminals": json.dumps(row.terminals),
+        "expires": row.expires,
+        "envelope": row.envelope,
+        "committed": now,
+        "published": row.published,
+    }
 
 
 def _pragmas(connection: sqlite3.Connection, _record: object) -> None:
@@ -666,6 +1023,7 @@ def _plan(c: sa.Connection, row: BroadcastRow) -> None:
             alert=plan.alert_id,
             state=row.state,
             created=row.created,
+            sending=row.sending,
             plan=msgspec.json.encode(plan),
             script=row.script,
         )
@@ -688,6 +1046,21 @@ def _close(c: sa.Connection, document: int, outcome: Outcome, reason: str, alert
         t.document.update()
         .where(t.document.c.id == document)
         .values(outcome=outcome, reason=reason, alert=alert)
+    )
+
+
+_REVOKE = "UPDATE certificate SET revoked = ? WHERE terminal = ? AND revoked IS NULL"
+
+
+def _add_certificate(c: sa.Connection, row: CertificateRow) -> None:
+    c.execute(
+        t.certificate.insert().values(
+            serial=row.serial,
+            terminal=row.terminal,
+            issued=row.issued,
+            expires=row.expires,
+            revoked=row.revoked,
+        )
     )
 
 
@@ -727,4 +1100,7 @@ def _broadcast(r: Any) -> BroadcastRow:
         r.sending,
         r.done,
         r.stopped_by,
+        r.doubt,
+        r.airs,
+        r.aired_by,
     )

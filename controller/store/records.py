@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,6 +37,8 @@ class BroadcastState(StrEnum):
     DONE = "done"
     """Every delivery settled."""
     STOPPED = "stopped"
+    SUPERSEDED = "superseded"
+    """A newer message of its event replaced it before it was sent; `stopped_by` is that broadcast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,22 @@ class AlertRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertLine:
+    """An `AlertRow` without what is large."""
+
+    id: str
+    source: str
+    kind: str
+    identifier: str
+    event_key: str
+    msg_type: str
+    hazard: str
+    state: AlertState
+    expires: int
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
 class BroadcastRow:
     state: BroadcastState
     created: int
@@ -86,6 +105,12 @@ class BroadcastRow:
     sending: int | None = None
     done: int | None = None
     stopped_by: str | None = None
+    doubt: str = ""
+    """What is wrong with its sound, as far as anything was found."""
+    airs: int | None = None
+    """Wire ms at which it is aired all the same; None: it never had to wait."""
+    aired_by: str | None = None
+    """Who did not let it wait until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +128,17 @@ class CommandRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """A command that a transaction is to count and seal: `make` is called with its counter."""
+
+    key_id: str
+    at_least: int
+    """The counter that was kept free for it."""
+    now: int
+    make: Callable[[int], CommandRow]
+
+
+@dataclass(frozen=True, slots=True)
 class FactRow:
     broadcast: str
     terminal: str
@@ -117,6 +153,76 @@ class TerminalRow:
     floor: int | None
     boot: str | None
     health: bytes | None
+    ring: int = 0
+    """Version of the ring of keys that it holds, as of its last hello."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredRow:
+    """A terminal that was taken down: kept for the history, never addressed."""
+
+    terminal: Terminal
+    at: int
+    """Unix ms."""
+    replaced_by: str
+    """The terminal that stands there instead; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardRow:
+    """When a terminal was last heard by people, and when it last went through a test, silent or audible; wire
+    ms, None for never."""
+
+    heard: int | None
+    tested: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """A terminal's certificate for the broker. Times in Unix ms."""
+
+    serial: str
+    terminal: str
+    issued: int
+    expires: int
+    revoked: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What an enrolment leaves behind beside the terminal itself."""
+
+    certificate: CertificateRow | None = None
+    broker_hash: str | None = None
+    ring: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetRow:
+    """A set of clips that the terminals of `groups` hold ahead."""
+
+    id: str
+    purpose: str
+    """``floor``, ``quake``, ``quake-exercise``, or ``event:`` and an event's key."""
+    manifest: bytes
+    groups: tuple[str, ...]
+    created: int
+    expires: int
+    """Wire ms; held until then."""
+    dropped: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StagedRow:
+    """A terminal's last word on a set."""
+
+    set: str
+    terminal: str
+    wanted: int
+    """Clips of it that fit this terminal; 0 while it does not have the manifest."""
+    held: int
+    problem: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +234,8 @@ class Seen:
     floor: int
     boot: str
     health: bytes
+    ring: int = 0
+    """Version of the ring of keys that it holds."""
 
 
 @dataclass(frozen=True, slots=True)

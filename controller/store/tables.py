@@ -16,6 +16,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
@@ -80,6 +81,10 @@ broadcast = Table(
     Column("stopped_by", Text),
     Column("plan", LargeBinary, nullable=False),
     Column("script", LargeBinary, nullable=False),
+    # What is wrong with its sound; until when it waits for an operator (wire ms); who did not let it wait.
+    Column("doubt", Text, nullable=False, server_default=""),
+    Column("airs", Integer),
+    Column("aired_by", Text),
     Index("broadcast_state", "state"),
     Index("broadcast_alert", "alert"),
 )
@@ -107,6 +112,8 @@ fact = Table(
     Column("detail", Text, nullable=False),
     Column("stored", Integer, nullable=False),
     PrimaryKeyConstraint("broadcast", "terminal", "attempt", "state", "reason"),
+    # When each loudspeaker was heard last.
+    Index("fact_played", "terminal", "at", sqlite_where=text("state = 'played'")),
     sqlite_with_rowid=False,
 )
 
@@ -148,6 +155,8 @@ terminal = Table(
     Column("lon", Float),
     Column("languages", Text, nullable=False),
     Column("codecs", Text, nullable=False),
+    # Class of the loudspeaker: tts.voice.Speaker.
+    Column("speaker", Text, nullable=False, server_default="horn"),
     Column("code_hash", Text),
     Column("code_expires", Integer),
     Column("enrolled", Integer),
@@ -155,6 +164,76 @@ terminal = Table(
     Column("floor", Integer),
     Column("boot", Text),
     Column("health", LargeBinary),
+    # Version of the ring of keys that it holds.
+    Column("ring", Integer, nullable=False, server_default="0"),
+    # What mosquitto's password file holds of its password, where the broker asks for one.
+    Column("broker_hash", Text),
+    # Taken down: kept for the history, never addressed; and which terminal stands there instead.
+    Column("retired", Integer),
+    Column("replaced_by", Text),
+    sqlite_with_rowid=False,
+)
+
+# Certificates of terminals for the broker; those of the machines lie beside their keys.
+certificate = Table(
+    "certificate",
+    metadata,
+    # Hexadecimal.
+    Column("serial", Text, primary_key=True),
+    Column("terminal", Text, nullable=False),
+    Column("issued", Integer, nullable=False),
+    Column("expires", Integer, nullable=False),
+    Column("revoked", Integer),
+    Index("certificate_terminal", "terminal"),
+    sqlite_with_rowid=False,
+)
+
+# Sets of clips that terminals hold ahead (`controller.staging`).
+held_set = Table(
+    "held_set",
+    metadata,
+    # wire.set_id of the manifest.
+    Column("id", Text, primary_key=True),
+    # floor, quake, or event:<event key>.
+    Column("purpose", Text, nullable=False),
+    Column("manifest", LargeBinary, nullable=False),
+    # JSON: the group keys whose terminals hold it.
+    Column("groups", Text, nullable=False),
+    Column("created", Integer, nullable=False),
+    Column("expires", Integer, nullable=False),
+    Column("dropped", Integer),
+    sqlite_with_rowid=False,
+)
+
+# The last word of each terminal on each set.
+staged = Table(
+    "staged",
+    metadata,
+    Column("set", Text, nullable=False),
+    Column("terminal", Text, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("held", Integer, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    PrimaryKeyConstraint("set", "terminal"),
+    sqlite_with_rowid=False,
+)
+
+# Tests that run by themselves: one row for each slot (`controller.tests_schedule`).
+trial = Table(
+    "trial",
+    metadata,
+    Column("test", Text, nullable=False),
+    Column("slot", Integer, nullable=False),
+    # running, postponed, done, stopped, missed.
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("began", Integer),
+    Column("ended", Integer),
+    Column("broadcast", Text, nullable=False),
+    Column("planned", Integer, nullable=False),
+    Column("played", Integer, nullable=False),
+    PrimaryKeyConstraint("test", "slot"),
     sqlite_with_rowid=False,
 )
 

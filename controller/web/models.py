@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from tts.voice import Speaker
+
 Colour = Literal["red", "orange", "yellow", "blue"]
 Kind = Literal["actual", "exercise", "test"]
 
@@ -86,6 +88,14 @@ class Send(In):
     """For a preview: whether a map is wanted, and how."""
 
 
+class SirenIn(In):
+    """A siren of civil defence, as an exercise; only what the configuration permits."""
+
+    pattern: Literal["prepare", "raid", "clear", "disaster"]
+    areas: Annotated[list[str], Field(min_length=1, max_length=400)]
+    dry_run: bool = False
+
+
 class Reason(In):
     reason: Annotated[str, Field(min_length=1, max_length=300)]
 
@@ -100,10 +110,24 @@ class TerminalIn(In):
     languages: Annotated[list[Annotated[str, Field(max_length=35)]], Field(min_length=1, max_length=8)] = [
         "zh"
     ]
+    speaker: Speaker = Speaker.HORN
+    """Class of its loudspeaker: which chain its sound goes through."""
+    codecs: Annotated[list[Literal["mp3", "opus"]], Field(min_length=1, max_length=2)] = ["mp3"]
+    """What it can decode, the one it prefers first."""
 
 
 class Import(In):
     terminals: Annotated[list[TerminalIn], Field(min_length=1, max_length=20_000)]
+    dry_run: bool = False
+    """Only say what it would do."""
+
+
+class Replace(In):
+    """A new board in the place of a broken one."""
+
+    by: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")]
+    """Id of the new board."""
+    reason: Annotated[str, Field(min_length=1, max_length=300)]
 
 
 class Codes(In):
@@ -136,6 +160,9 @@ class PlanOut(BaseModel):
     why: list[str]
     problems: list[str]
     """What would refuse or hold it."""
+    notes: list[str] = []
+    """What some of these loudspeakers will hear in Mandarin instead of their own language, or not at all, and
+    why."""
 
 
 class ReachOut(BaseModel):
@@ -175,6 +202,8 @@ class Preview(PlanOut):
     lufs: float | None
     dbtp: float | None
     voice: str | None
+    doubt: str = ""
+    """What is wrong with that sound; unless red or in the fast lane it would wait for an operator."""
 
 
 class AlertOut(BaseModel):
@@ -232,9 +261,9 @@ class WhyOut(BaseModel):
 
 
 class Done(BaseModel):
-    """What an operator's verb came to. `outcome` is released, cancelled, rejected, stopped or refused."""
+    """What an operator's verb came to."""
 
-    outcome: Literal["released", "cancelled", "rejected", "stopped", "refused"]
+    outcome: Literal["released", "cancelled", "rejected", "stopped", "aired", "refused"]
     alert: str | None = None
     broadcast: str | None = None
     stopped: list[str] = []
@@ -258,6 +287,28 @@ class RowOut(BaseModel):
     played: int
     failed: int
     silent: int
+    floor: int = 0
+    """Only the generic sentence was heard there: the message is missing."""
+
+
+class MuteOut(BaseModel):
+    """A targeted village in which nothing has sounded, and what is known of its loudspeakers."""
+
+    village: str
+    township: str
+    targeted: int
+    words: list[str]
+
+
+class TogetherOut(BaseModel):
+    """A start at one moment, and how far it was achieved, by the terminals' own clocks."""
+
+    at: datetime
+    started: int
+    late: int
+    spread_ms: int | None
+    error_ms: int | None
+    unmeasured: int
 
 
 class NotReachedOut(BaseModel):
@@ -295,6 +346,16 @@ class BroadcastOut(BaseModel):
     """Hash of the audio, at /v1/clips/<hash>."""
     generic: bool
     """The voice failed, and the clip says only that there is a warning."""
+    mute: list[MuteOut] = []
+    """Targeted villages where nothing has sounded, those without any loudspeaker first."""
+    together: TogetherOut | None = None
+    """None where each started as soon as it could."""
+    doubt: str = ""
+    """What is wrong with its sound, as far as anything was found."""
+    airs: datetime | None = None
+    """While it waits for an operator because of that: when it is aired all the same."""
+    aired_by: str | None = None
+    """Who did not let it wait."""
 
 
 class BroadcastLine(BaseModel):
@@ -307,6 +368,46 @@ class BroadcastLine(BaseModel):
     terminals: int
 
 
+class CoverOut(BaseModel):
+    """Who holds a set, in one township or everywhere."""
+
+    key: str
+    name: str
+    terminals: int
+    """Meant to hold it."""
+    whole: int
+    part: int
+    silent: int
+    """Have not said a word about it."""
+    problems: dict[str, int]
+
+
+class SetOut(BaseModel):
+    """A set of clips that terminals hold ahead."""
+
+    id: str
+    purpose: str
+    """floor, quake, quake-exercise, or event: and an event's key."""
+    clips: int
+    size: int
+    """Bytes, of all its clips."""
+    groups: list[str]
+    created: datetime
+    expires: datetime
+    cover: CoverOut
+
+
+class SetDetail(SetOut):
+    names: list[str]
+    townships: list[CoverOut]
+    """The worst first."""
+
+
+class Offer(In):
+    alert: str | None = None
+    """Place ahead what this warning may become; without it every set is offered again."""
+
+
 class TerminalOut(BaseModel):
     id: str
     name: str
@@ -316,12 +417,141 @@ class TerminalOut(BaseModel):
     lat: float | None
     lon: float | None
     languages: list[str]
+    speaker: str
+    codecs: list[str]
     enrolled: bool
     simulated: bool
     last_seen: datetime | None
     online: bool
     """Heard, authenticated, within the last 20 minutes."""
     health: dict[str, object]
+    refused_reports: int = 0
+    """Reports below its topic that were not taken since the controller started: forged, damaged or broken."""
+
+
+class RingOut(BaseModel):
+    version: int
+    """0: none was ever issued; terminals hold the keys of their enrolment."""
+    enrolled: int
+    holding: int
+    """Enrolled terminals that hold it."""
+    waiting: list[str]
+    """Heard within the last week, and with an older ring; the first hundred."""
+    ahead: list[str]
+    """With a newer ring than the controller's; the first hundred."""
+    sealing: dict[str, str]
+    """Role → id of the key that seals now."""
+    problems: list[str]
+
+
+class Imported(BaseModel):
+    """What an import did, or would do; ids."""
+
+    registered: int
+    new: list[str]
+    moved: list[str]
+    """To another village."""
+    changed: list[str]
+
+
+class RetiredOut(BaseModel):
+    id: str
+    name: str
+    village: str
+    retired: datetime
+    by: str
+    """The terminal that stands there instead; empty where there is none."""
+
+
+class PlayedOut(BaseModel):
+    """What a terminal said last about a broadcast."""
+
+    broadcast: str
+    kind: str
+    headline: str
+    state: str
+    reason: str
+    at: datetime
+
+
+class TerminalDetail(TerminalOut):
+    retired: datetime | None
+    replaced_by: str
+    replaces: list[str]
+    grade: str | None
+    """ready, doubtful or dead; None for one that is retired."""
+    findings: list[str]
+    heard: datetime | None
+    """When people last heard it."""
+    tested: datetime | None
+    groups: list[str]
+    ring: int
+    """Version of the ring of keys that it holds."""
+    sets_missing: int | None
+    certificate: datetime | None
+    last_broadcasts: list[PlayedOut]
+    history: list[AuditOut]
+
+
+class ReadyOut(BaseModel):
+    id: str
+    name: str
+    village: str
+    township: str
+    grade: str
+    """ready, doubtful or dead."""
+    online: bool
+    hello: datetime | None
+    """Its last authenticated word."""
+    heard: datetime | None
+    tested: datetime | None
+    health: dict[str, object]
+    sets_missing: int | None
+    certificate: datetime | None
+    findings: list[str]
+
+
+class TownshipOut(BaseModel):
+    name: str
+    terminals: int
+    ready: int
+    doubtful: int
+    dead: int
+    online: int
+    on_battery: int
+    sick_amplifiers: int
+    software: dict[str, int]
+    heard: datetime | None
+    """How long ago the one was heard that has been quiet longest; None: one was never heard."""
+
+
+class ReadinessOut(BaseModel):
+    total: TownshipOut
+    townships: list[TownshipOut]
+    terminals: list[ReadyOut]
+
+
+class TrialRunOut(BaseModel):
+    slot: datetime
+    state: str
+    reason: str
+    began: datetime | None
+    ended: datetime | None
+    broadcast: str
+    planned: int
+    played: int
+
+
+class TrialOut(BaseModel):
+    name: str
+    day: str | int
+    at: str
+    sound: str
+    townships: list[str]
+    volume: int
+    next: datetime
+    waits: str
+    runs: list[TrialRunOut]
 
 
 class Status(BaseModel):
@@ -339,6 +569,8 @@ class Status(BaseModel):
     enrolled: int
     online: int
     held: int
+    doubted: int = 0
+    """Broadcasts that wait because no voice says them right."""
     sending: int
     feeds: list[FeedOut]
     alarms: list[str]

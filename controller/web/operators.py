@@ -12,8 +12,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Final
 
+import msgspec
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -26,9 +28,11 @@ from controller.clock import moment, wall_ms
 from controller.compose import ComposeError, compose_alert
 from controller.desk import Cancelled, Refused, Released, decode_alert, decode_plan
 from controller.planning import Plan
-from controller.register import RegisterError
+from controller.readiness import Line, Township, totals
+from controller.register import RegisterError, as_csv
+from controller.staging import HeldSet, StagingError
 from controller.store import StoreError, Unknown
-from controller.store.records import AlertRow, AlertState, BroadcastState, DocumentRow
+from controller.store.records import AlertRow, AlertState, BroadcastState, DocumentRow, Entry, RetiredRow
 from controller.voicing import VoicingError
 from controller.web import models as m
 from controller.why import why as explain
@@ -41,6 +45,9 @@ WATCH_PAUSE_S: Final = 0.1
 KEEPALIVE_S: Final = 10.0
 # Between looks at the journal for who follows it.
 TAIL_PAUSE_S: Final = 0.5
+
+
+_SIRENS: Final = {"prepare": "预先警报", "raid": "空袭警报", "clear": "解除警报", "disaster": "灾情警报"}
 
 
 def operators_api(app: App) -> FastAPI:
@@ -99,6 +106,7 @@ def operators_api(app: App) -> FastAPI:
     async def metrics() -> Response:
         """Prometheus text."""
         app.refresh_gauges()
+        await app.show_readiness()
         return Response(app.metrics.text(), media_type="text/plain; version=0.0.4")
 
     @api.get("/v1/status", tags=["health"])
@@ -118,9 +126,24 @@ def operators_api(app: App) -> FastAPI:
             enrolled=sum(t.enrolled for t in app.register.terminals.values()),
             online=app.online_count(),
             held=len(await app.store.alerts(state=AlertState.HELD)),
+            doubted=len(await app.desk.doubted()),
             sending=len(await app.store.broadcasts(states=(BroadcastState.VOICING, BroadcastState.SENDING))),
             feeds=[m.FeedOut(**asdict(f)) for f in app.feed_states()],
             alarms=list(app.alarms),
+        )
+
+    @api.get("/v1/ring", tags=["health"])
+    async def ring(who: Operator) -> m.RingOut:
+        """Which ring of keys is in use, and which terminals hold it."""
+        found = app.rings.coverage()
+        return m.RingOut(
+            version=found.version,
+            enrolled=found.enrolled,
+            holding=found.holding,
+            waiting=list(found.waiting[:100]),
+            ahead=list(found.ahead[:100]),
+            sealing=app.rings.sealing(),
+            problems=app.rings.problems(),
         )
 
     # --- alerts --------------------------------------------------------------------------------
@@ -158,6 +181,7 @@ def operators_api(app: App) -> FastAPI:
             "ways": Counter(way for _, way in plan.ways),
             "why": list(plan.why),
             "problems": list(plan.problems),
+            "notes": list(app.voicing.notes(plan.script, app.desk.profiles(plan.terminals))),
         }
 
     @api.post("/v1/alerts/preview", tags=["alerts"])
@@ -168,7 +192,8 @@ def operators_api(app: App) -> FastAPI:
         clip, problem = None, ""
         if body.sound and not plan.problems:
             try:
-                clip = await app.voicing.clip(plan.script)
+                profiles = app.desk.profiles(plan.terminals)
+                clip = await app.voicing.clip(plan.script, profiles=profiles)
             except VoicingError as error:
                 problem = str(error)
         return m.Preview.model_validate(
@@ -181,6 +206,7 @@ def operators_api(app: App) -> FastAPI:
                 "dbtp": clip.dbtp if clip else None,
                 "voice": clip.voice if clip else None,
                 "voice_problem": problem,
+                "doubt": clip.doubt if clip else "",
                 **reach(plan),
                 **(await map_of(alert, plan, body.map) if body.map else {}),
             }
@@ -240,6 +266,21 @@ def operators_api(app: App) -> FastAPI:
         match await app.desk.send(read(body), Kind(body.kind), who, meant=body.meant):
             case Released(alert=alert, broadcast=broadcast):
                 return m.Done(outcome="released", alert=alert, broadcast=broadcast)
+            case Refused(reasons=reasons):
+                return m.Done(outcome="refused", reasons=list(reasons))
+
+    @api.post("/v1/exercises/siren", tags=["alerts"])
+    async def siren(body: m.SirenIn, who: Operator) -> m.Done:
+        """Sound a siren of civil defence in an exercise, where the county permits it. Nothing else can."""
+        said = f"现在进行防空警报试鸣：{_SIRENS[body.pattern]}。请不要惊慌，保持正常生活秩序。"
+        words = m.Compose(hazard="notice", areas=body.areas, description=said)
+        alert = compose_alert(words, Kind.EXERCISE, app.county, app.config.issuer, moment(wall_ms()))
+        if body.dry_run:
+            problems = app.desk.siren_problems(alert, body.pattern)
+            return m.Done(outcome="refused" if problems else "released", reasons=problems)
+        match await app.desk.send(alert, Kind.EXERCISE, who, siren=body.pattern):
+            case Released(alert=sent, broadcast=broadcast):
+                return m.Done(outcome="released", alert=sent, broadcast=broadcast)
             case Refused(reasons=reasons):
                 return m.Done(outcome="refused", reasons=list(reasons))
 
@@ -367,6 +408,30 @@ def operators_api(app: App) -> FastAPI:
 
     # --- broadcasts ----------------------------------------------------------------------------
 
+    async def waiting() -> list[dict[str, object]]:
+        """What waits for an operator: warnings to be decided on, and broadcasts that no voice says right."""
+        now = wall_ms()
+        found: list[dict[str, object]] = [
+            {
+                "id": h.id,
+                "headline": h.headline,
+                "reason": h.reason,
+                "waiting_seconds": (now - h.created) // 1000,
+                "what": "alert",
+            }
+            for h in await app.store.alerts(state=AlertState.HELD)
+        ]
+        return found + [
+            {
+                "id": row.broadcast.id,
+                "headline": alert.headline,
+                "reason": f"no voice says it right: {row.doubt}",
+                "waiting_seconds": (now - row.created) // 1000,
+                "what": "broadcast",
+            }
+            for row, alert in await app.desk.doubted()
+        ]
+
     @api.get("/v1/broadcasts", tags=["broadcasts"])
     async def broadcasts(
         who: Operator, limit: Annotated[int, Query(ge=1, le=1000)] = 50
@@ -398,6 +463,20 @@ def operators_api(app: App) -> FastAPI:
             return m.Done(outcome="refused", broadcast=broadcast, reasons=list(refused.reasons))
         return m.Done(outcome="stopped", broadcast=broadcast)
 
+    @api.post("/v1/broadcasts/{broadcast}/air", tags=["broadcasts"])
+    async def air(broadcast: str, who: Operator) -> m.Done:
+        """Air what waits because no voice says it right. To replace it: stop it, and send it anew."""
+        refused = await app.desk.air(broadcast, who)
+        if refused is not None:
+            return m.Done(outcome="refused", broadcast=broadcast, reasons=list(refused.reasons))
+        return m.Done(outcome="aired", broadcast=broadcast)
+
+    @api.post("/v1/broadcasts/stop-all", tags=["broadcasts"])
+    async def stop_all(body: m.Reason, who: Operator) -> m.Done:
+        """Silence everything now, also what is still being voiced, without an all-clear."""
+        stopped = await app.desk.stop_all(who, body.reason)
+        return m.Done(outcome="stopped", stopped=list(stopped))
+
     @api.get("/v1/broadcasts/{broadcast}/watch", tags=["broadcasts"], response_class=StreamingResponse)
     async def watch(broadcast: str, who: Operator) -> StreamingResponse:
         """Server-sent events: `summary` (as GET, at most ten a second), `held` when something waits for an
@@ -413,9 +492,9 @@ def operators_api(app: App) -> FastAPI:
                 yield _event(
                     "summary", m.BroadcastOut.model_validate(asdict(summary)).model_dump(mode="json")
                 )
-                held = await app.store.alerts(state=AlertState.HELD)
+                held = await waiting()
                 if held:
-                    yield _event("held", [{"id": h.id, "headline": h.headline} for h in held])
+                    yield _event("held", held)
                 if summary.state in ("done", "stopped") and summary.waiting == 0:
                     return
                 if summary.voiced is not None and summary.waiting == 0:
@@ -432,20 +511,7 @@ def operators_api(app: App) -> FastAPI:
 
         async def events() -> AsyncIterator[str]:
             while True:
-                held = await app.store.alerts(state=AlertState.HELD)
-                now = wall_ms()
-                yield _event(
-                    "held",
-                    [
-                        {
-                            "id": h.id,
-                            "headline": h.headline,
-                            "reason": h.reason,
-                            "waiting_seconds": (now - h.created) // 1000,
-                        }
-                        for h in held
-                    ],
-                )
+                yield _event("held", await waiting())
                 await app.desk.wait_changed(KEEPALIVE_S)
 
         return StreamingResponse(_until(app.stopping, events()), media_type="text/event-stream")
@@ -504,6 +570,62 @@ def operators_api(app: App) -> FastAPI:
 
         return StreamingResponse(_until(app.stopping, events()), media_type="text/event-stream")
 
+    # --- held sets -----------------------------------------------------------------------------
+
+    def set_out(held: HeldSet) -> dict[str, object]:
+        total, _ = app.staging.cover(held.id)
+        return {
+            "id": held.id,
+            "purpose": held.row.purpose,
+            "clips": len(held.manifest.clips),
+            "size": held.bytes,
+            "groups": list(held.row.groups),
+            "created": moment(held.row.created),
+            "expires": moment(held.row.expires),
+            "cover": asdict(total),
+        }
+
+    @api.get("/v1/sets", tags=["staging"])
+    async def sets(who: Operator) -> list[m.SetOut]:
+        """The sets of clips that terminals hold ahead, and how many of them do."""
+        return [m.SetOut.model_validate(set_out(held)) for held in app.staging.sets()]
+
+    @api.get("/v1/sets/{held}", tags=["staging"])
+    async def one_set(held: str, who: Operator) -> m.SetDetail:
+        """One set: its clips, and who holds it, per township."""
+        found = app.staging.one(held)
+        _, townships = app.staging.cover(held)
+        names = list(dict.fromkeys(clip.name for clip in found.manifest.clips))
+        return m.SetDetail.model_validate(
+            {**set_out(found), "names": names, "townships": [asdict(row) for row in townships]}
+        )
+
+    @api.post("/v1/sets/offer", tags=["staging"])
+    async def offer(body: m.Offer, who: Operator) -> list[m.SetOut]:
+        """Offer every set again to its terminals now; or, with an alert, speak what it may become and place
+        that."""
+        try:
+            if body.alert is None:
+                await app.ahead.place_floor()
+                for held in app.staging.sets():
+                    await app.staging.offer(held.id)
+                placed = app.staging.sets()
+            else:
+                row = await app.store.alert(body.alert)
+                made = await app.ahead.prepare(decode_plan(row), ahead_from="blue", who=who)
+                placed = [made] if made is not None else []
+        except StagingError as error:
+            raise HTTPException(409, str(error)) from error
+        await app.store.note(Entry(who, "stage.offer", body.alert or "all", ""), wall_ms())
+        return [m.SetOut.model_validate(set_out(held)) for held in placed]
+
+    @api.post("/v1/sets/{held}/drop", tags=["staging"])
+    async def drop(held: str, who: Operator) -> m.SetOut:
+        """Offer it to nobody any more; terminals that hold it keep it until it expires."""
+        out = m.SetOut.model_validate(set_out(app.staging.one(held)))
+        await app.staging.drop(held, who)
+        return out
+
     # --- clips, terminals, the log -------------------------------------------------------------
 
     @api.get("/v1/clips/{sha256}", tags=["alerts"], response_class=Response)
@@ -524,28 +646,135 @@ def operators_api(app: App) -> FastAPI:
         keys = app.find_villages(village)
         return [r for r in rows if r.village_key in keys]
 
+    @api.get("/v1/terminals/export", tags=["terminals"], response_class=Response)
+    async def export_terminals(who: Operator) -> Response:
+        """The register as CSV, as an import takes it: UTF-8 with a mark, so that spreadsheets read it."""
+        rows = [app.register.terminals[name] for name in sorted(app.register.terminals)]
+        return Response(as_csv(rows), media_type="text/csv; charset=utf-8")
+
+    @api.get("/v1/terminals/retired", tags=["terminals"])
+    async def retired_terminals(who: Operator) -> list[m.RetiredOut]:
+        """Loudspeakers that were taken down."""
+        return [_retired(row, app) for row in app.register.retired.values()]
+
     @api.get("/v1/terminals/{terminal}", tags=["terminals"])
-    async def terminal(terminal: str, who: Operator) -> m.TerminalOut:
-        """One terminal, where it stands and how it is."""
-        for row in await terminal_rows():
-            if row.id == terminal:
-                return row
-        raise Unknown(f"no terminal {terminal}")
+    async def terminal(terminal: str, who: Operator) -> m.TerminalDetail:
+        """Everything about one terminal that an engineer asks on the phone."""
+        for row in await app.terminal_rows():
+            if row["id"] == terminal:
+                return m.TerminalDetail.model_validate({**row, **(await detail(terminal))})
+        gone = app.register.retired.get(terminal)
+        if gone is None:
+            raise Unknown(f"no terminal {terminal}")
+        return m.TerminalDetail.model_validate({**_standing(gone.terminal, app), **(await detail(terminal))})
+
+    async def detail(terminal: str) -> dict[str, object]:
+        gone = app.register.retired.get(terminal)
+        line = next((x for x in (await app.readiness()).lines if x.known.terminal == terminal), None)
+        certificates = [c for c in await app.store.certificates() if c.terminal == terminal]
+        latest = max((c for c in certificates if c.revoked is None), key=lambda c: c.expires, default=None)
+        return {
+            "retired": moment(gone.at) if gone else None,
+            "replaced_by": gone.replaced_by if gone else "",
+            "replaces": [r.terminal.id for r in app.register.retired.values() if r.replaced_by == terminal],
+            "grade": line.grade if line else None,
+            "findings": [f.text for f in line.findings] if line else [],
+            "heard": _when(line.known.heard if line else None),
+            "tested": _when(line.known.tested if line else None),
+            "groups": list(app.register.groups(terminal) or ()),
+            "ring": app.register.rings.get(terminal, 0),
+            "sets_missing": line.known.missing if line else None,
+            "certificate": _when(latest.expires if latest else None),
+            "last_broadcasts": [
+                m.PlayedOut(broadcast=b, kind=k, headline=h, state=s, reason=r, at=moment(at))
+                for b, k, h, s, r, at in await app.store.last_words(terminal, 10)
+            ],
+            "history": [
+                m.AuditOut.model_validate({**asdict(row), "at": moment(row.at)})
+                for row in await app.store.audit(10, terminal)
+            ],
+        }
+
+    @api.get("/v1/readiness", tags=["terminals"])
+    async def readiness(who: Operator, township: str | None = None) -> m.ReadinessOut:
+        """Which loudspeakers would sound now, worst first; of all townships, or of the places that `township`
+        names, with every loudspeaker there."""
+        board = await app.readiness()
+        keys = None if township is None else app.find_villages(township)
+        lines = [
+            x for x in board.lines if keys is None or app.register.terminals[x.known.terminal].village in keys
+        ]
+        if keys is not None:
+            board = totals(lines)
+        return m.ReadinessOut(
+            total=_township(board.total, app),
+            townships=[_township(t, app) for t in board.townships],
+            terminals=[_line(x, app) for x in lines],
+        )
+
+    @api.get("/v1/tests", tags=["terminals"])
+    async def tests(who: Operator) -> list[m.TrialOut]:
+        """The tests that run by themselves: when next, and what became of the last ones."""
+        return [
+            m.TrialOut(
+                name=p.trial.name,
+                day=p.trial.day,
+                at=f"{p.trial.at:%H:%M}",
+                sound=p.trial.sound,
+                townships=list(p.trial.townships),
+                volume=0 if p.trial.sound == "silent" else p.trial.volume,
+                next=p.next,
+                waits=p.waits,
+                runs=[
+                    m.TrialRunOut(
+                        slot=moment(r.slot),
+                        state=r.state,
+                        reason=r.reason,
+                        began=_when(r.began),
+                        ended=_when(r.ended),
+                        broadcast=r.broadcast,
+                        planned=r.planned,
+                        played=r.played,
+                    )
+                    for r in p.runs
+                ],
+            )
+            for p in await app.trials.planned(moment(wall_ms()))
+        ]
 
     @api.post("/v1/terminals", tags=["terminals"])
-    async def import_terminals(body: m.Import, who: Operator) -> dict[str, int]:
-        """Register terminals, or change what is known of them. All rows or none."""
+    async def import_terminals(body: m.Import, who: Operator) -> m.Imported:
+        """Register terminals, or change what is known of them. All rows or none; `dry_run`: none, only what
+        it would do. What is wrong is told of every row at once."""
         terminals = []
+        problems = []
         for n, row in enumerate(body.terminals):
             try:
                 village = app.one_village(row.village)
             except Unknown as error:
-                raise HTTPException(422, f"terminals.{n}: {error}") from error
-            terminals.append(
-                Terminal(row.id, row.name or row.id, village, row.lat, row.lon, tuple(row.languages))
-            )
-        await app.register.add(terminals, who)
-        return {"registered": len(body.terminals)}
+                problems.append((n, str(error)))
+                continue
+            terminals.append((n, _terminal(row, village)))
+        given = [terminal for _, terminal in terminals]
+        problems += [(terminals[k][0], reason) for k, reason in app.register.wrong(given)]
+        if problems:
+            raise RegisterError("\n".join(f"terminals.{n}: {reason}" for n, reason in sorted(problems)))
+        done = app.register.changes(given) if body.dry_run else await app.register.add(given, who)
+        return m.Imported(
+            registered=len(given), new=list(done.new), moved=list(done.moved), changed=list(done.changed)
+        )
+
+    @api.post("/v1/terminals/{terminal}/retire", tags=["terminals"])
+    async def retire(terminal: str, body: m.Reason, who: Operator) -> m.RetiredOut:
+        """Taken down: kept in the history, never addressed again."""
+        await app.register.retire(terminal, who, body.reason)
+        return _retired(app.register.retired[terminal], app)
+
+    @api.post("/v1/terminals/{terminal}/replace", tags=["terminals"])
+    async def put_in_place(terminal: str, body: m.Replace, who: Operator) -> dict[str, str]:
+        """A new board in the place of a broken one, with its enrolment code: id and code."""
+        board = await app.register.put_in_place(terminal, body.by, who, body.reason)
+        return await app.register.codes([board.id], who)
 
     @api.post("/v1/terminals/codes", tags=["terminals"])
     async def codes(body: m.Codes, who: Operator) -> dict[str, str]:
@@ -603,6 +832,86 @@ def _document(row: DocumentRow, body: bytes, headline: str) -> m.DocumentOut:
         reason=row.reason,
         alert=row.alert,
         headline=headline,
+    )
+
+
+def _when(ms: int | None) -> datetime | None:
+    return None if ms is None else moment(ms)
+
+
+def _terminal(row: m.TerminalIn, village: str) -> Terminal:
+    return Terminal(
+        row.id,
+        row.name or row.id,
+        village,
+        row.lat,
+        row.lon,
+        tuple(row.languages),
+        tuple(row.codecs),
+        speaker=row.speaker,
+    )
+
+
+def _retired(row: RetiredRow, app: App) -> m.RetiredOut:
+    t = row.terminal
+    return m.RetiredOut(
+        id=t.id, name=t.name, village=app.village_name(t.village), retired=moment(row.at), by=row.replaced_by
+    )
+
+
+def _standing(t: Terminal, app: App) -> dict[str, object]:
+    """A retired terminal as `App.terminal_rows` shows one that stands."""
+    village = app.county.village(t.village)
+    return {
+        "id": t.id,
+        "name": t.name,
+        "village": village.name,
+        "township": app.county.township(village.township_key).name,
+        "village_key": t.village,
+        "lat": t.lat,
+        "lon": t.lon,
+        "languages": list(t.languages),
+        "speaker": t.speaker,
+        "codecs": list(t.codecs),
+        "enrolled": False,
+        "simulated": is_simulated(t.id),
+        "last_seen": None,
+        "online": False,
+        "health": {},
+    }
+
+
+def _township(line: Township, app: App) -> m.TownshipOut:
+    return m.TownshipOut(
+        name=app.county.township(line.key).name if line.key else app.county.name,
+        terminals=line.terminals,
+        ready=line.ready,
+        doubtful=line.doubtful,
+        dead=line.dead,
+        online=line.online,
+        on_battery=line.on_battery,
+        sick_amplifiers=line.sick_amplifiers,
+        software=dict(line.software),
+        heard=_when(line.heard),
+    )
+
+
+def _line(line: Line, app: App) -> m.ReadyOut:
+    k = line.known
+    return m.ReadyOut(
+        id=k.terminal,
+        name=k.name,
+        village=k.village,
+        township=app.county.township(k.township).name,
+        grade=line.grade,
+        online=line.online,
+        hello=_when(k.hello),
+        heard=_when(k.heard),
+        tested=_when(k.tested),
+        health=msgspec.to_builtins(k.health) if k.health is not None else {},
+        sets_missing=k.missing,
+        certificate=_when(k.certificate),
+        findings=[f.text for f in line.findings],
     )
 
 

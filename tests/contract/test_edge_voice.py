@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from xml.sax.saxutils import escape
 
 import pytest
 
 from support.edge_service import EdgeService, edge_service
-from tts.voice import Speech, VoiceError, VoiceFailure
-from tts.voices.edge import VOICES, EdgeVoice
+from support.voices import decode
+from tts.voice import VoiceError, VoiceFailure
+from tts.voices.edge import VOICES, EdgeVoice, _requests
 
 SENTENCES = ("请注意，请注意。", "大川镇，暴雨橙色预警。", "请马上远离河道、沟谷和低洼地带，准备转移。")
-
-
-async def decode(mp3: bytes) -> Speech:
-    import io
-
-    import soundfile
-
-    sound, rate = soundfile.read(io.BytesIO(mp3), dtype="float32")
-    return Speech(sound.astype("<f4").tobytes(), rate, len(sound) / rate)
 
 
 @pytest.fixture
@@ -44,6 +37,7 @@ async def test_what_it_speaks_is_whole_and_all_of_it_was_asked_for(service: Edge
 
 
 async def test_a_long_text_goes_in_requests_of_whole_sentences(service: EdgeService) -> None:
+    service.pace = 0.13
     long = tuple(
         f"第{'一二三四五六七八九'[n % 9]}句，请沿河各村的群众马上往高处转移，不要返回。" for n in range(90)
     )
@@ -53,6 +47,42 @@ async def test_a_long_text_goes_in_requests_of_whole_sentences(service: EdgeServ
     assert all(len(text.encode()) <= 4_096 for text in service.asked)
 
 
+async def test_one_sentence_of_4400_hanzi_is_cut_at_its_commas_and_then_anywhere(
+    service: EdgeService,
+) -> None:
+    service.pace = 0.13
+    long = "河水上涨，" * 880 + "请转移。"
+    speech = await voice(120).speak((long,), speed=1)
+    assert "".join(service.asked) == long
+    assert len(service.asked) >= 4
+    assert all(len(text.encode()) <= 4_096 and text.endswith(("，", "。")) for text in service.asked)
+    assert speech.seconds > 4_400 * 0.12
+    for other in ("雨" * 4_400, ("A&B<C>" * 30 + "号楼，") * 30):
+        pieces = _requests((other,))
+        assert "".join(pieces).replace("\n", "") == other
+        assert all(len(escape(piece).encode()) <= 4_096 for piece in pieces)
+
+
+@pytest.mark.parametrize("language", VOICES)
+async def test_every_language_is_spoken_in_its_own_script_and_no_other(
+    service: EdgeService, language: str
+) -> None:
+    said = {
+        "kk": "ەسكەرتۋ! سۋ تاسقىنى.",
+        "mn": "Анхааруулга! Үер болно.",
+        "ko": "긴급 경보입니다.",
+        "uz": "Diqqat, sel keladi.",
+        "vi": "Cảnh báo lũ quét.",
+    }.get(language, "请注意，山洪来了。")
+    speaking = EdgeVoice(VOICES[language][0], decode=decode, budget_s=20)
+    assert speaking.languages == {language}
+    await speaking.speak((said,), speed=1)
+    assert service.asked == ["Ескерту! су тасқыны.".lower() if language == "kk" else said]
+    with pytest.raises(VoiceError) as caught:
+        await speaking.speak(("ཉེན་བརྡ།",), speed=1)
+    assert caught.value.reason is VoiceFailure.LANGUAGE
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -60,11 +90,17 @@ async def test_a_long_text_goes_in_requests_of_whole_sentences(service: EdgeServ
         ("drops the end", VoiceFailure.TRUNCATED),
         ("too short", VoiceFailure.TRUNCATED),
         ("no audio", VoiceFailure.SILENT),
+        ("hush", VoiceFailure.SILENT),
+        ("spells", VoiceFailure.RUNAWAY),
+        ("no sound", VoiceFailure.FORMAT),
         ("unknown path", VoiceFailure.CRASHED),
         ("not json", VoiceFailure.CRASHED),
-        ("403", VoiceFailure.CRASHED),
-        ("429", VoiceFailure.CRASHED),
-        ("503", VoiceFailure.CRASHED),
+        ("403", VoiceFailure.REFUSED),
+        ("403 an hour away", VoiceFailure.REFUSED),
+        ("403 without a date", VoiceFailure.REFUSED),
+        ("403 with a wrong date", VoiceFailure.REFUSED),
+        ("429", VoiceFailure.REFUSED),
+        ("503", VoiceFailure.REFUSED),
     ],
 )
 async def test_each_of_its_failures_has_a_name(
@@ -74,7 +110,8 @@ async def test_each_of_its_failures_has_a_name(
     with pytest.raises(VoiceError) as caught:
         await voice().speak(SENTENCES, speed=1)
     assert caught.value.reason is reason
-    assert "edge:zh-CN-YunyangNeural" in caught.value.detail
+    assert "edge:zh-CN-YunyangNeural" in caught.value.detail or reason is VoiceFailure.FORMAT
+    assert "Sec-MS-GEC" not in caught.value.detail
 
 
 @pytest.mark.parametrize("fault", ["silent", "slow"])
@@ -92,7 +129,7 @@ async def test_without_the_service_it_fails_at_once(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("edge_tts.communicate.WSS_URL", "ws://127.0.0.1:9/edge/v1?x=1")
     with pytest.raises(VoiceError) as caught:
         await voice().speak(SENTENCES, speed=1)
-    assert caught.value.reason is VoiceFailure.CRASHED
+    assert caught.value.reason is VoiceFailure.UNREACHABLE
 
 
 async def test_cancelling_it_leaves_no_task_behind(service: EdgeService) -> None:

@@ -58,7 +58,7 @@ feeds:
 {feeds}
 release:
   - {{feed: bureau, hazard: rainstorm, colour: [red, orange], action: auto}}
-voice: {{approved_by: 王主任, approved_on: 2026-11-01}}
+voice: {{approved_by: 王主任, approved_on: 2026-11-01, check: findings}}
 """
 BUREAU = """\
   - {name: bureau, kind: folder, path: ./inbox, official: true, authenticated: folder-0700, codes: mca}

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 TERMINALS = 24
 TARGETED = 20
 """The first twenty terminals of the pack stand in 城关镇."""
-ONCE = "broadcast: {repeats: {orange: 1, yellow: 1, blue: 1}}"
-"""Nothing here needs to hear it three times."""
+ONCE = "broadcast: {repeats: {orange: 1, yellow: 1, blue: 1}}\nstaging: {megabits: 1000}"
+"""Nothing here needs to hear it three times, or to wait for the generic sentences on a slow line."""
 WARNING = cap(codes=("623023100000",))
 
 
@@ -33,9 +33,18 @@ async def a_fleet(site: Site, speed: float = 60.0) -> AsyncIterator[Fleet]:
     try:
         async with asyncio.timeout(LIMIT_S):
             await fleet.ready.wait()
+            # Each holds the generic sentences, as it does from its first day: who has to fetch from a
+            # controller that is dead sounds a stand-in first, and that is not what is counted here.
+            while not await _held_by_all(site):
+                await asyncio.sleep(0.05)
         yield fleet
     finally:
         await fleet.stop()
+
+
+async def _held_by_all(site: Site) -> bool:
+    sets = (await site.api.get("/v1/sets")).json()
+    return bool(sets) and all(one["cover"]["whole"] == TERMINALS for one in sets)
 
 
 async def all_played(site: Site, process: asyncio.subprocess.Process, fleet: Fleet) -> None:
@@ -57,7 +66,6 @@ async def all_played(site: Site, process: asyncio.subprocess.Process, fleet: Fle
     [
         "Store.journal:before",
         "Store.journal:after",
-        "Store.open_document:after",
         "Store.take:before",
         "Store.take:after",
         "Voicing.voice:after",

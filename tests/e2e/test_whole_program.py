@@ -551,8 +551,8 @@ async def test_a_real_county_takes_real_terminals_once_and_no_simulated_ones(tmp
     here = ("-c", "county.yaml")
     code, _, err = await site.cli("serve", *here)
     assert code == 3
-    assert "fenghuo keys create" in err
-    code, out, err = await site.cli("keys", "create", *here)
+    assert "fenghuo keys new" in err
+    code, out, err = await site.cli("keys", "new", "--no-passphrase", *here)
     assert code == 0, err
     assert [line.split()[0] for line in out.splitlines()] == [role.value for role in KeyRole]
     site.api = httpx2.AsyncClient(

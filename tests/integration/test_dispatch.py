@@ -21,7 +21,7 @@ from support.village import Village
 from terminals import delivery
 from terminals.broadcast import Broadcast, Kind, Lane, Priority, Variant
 from terminals.delivery import State
-from terminals.seal import KeyRole, report_key
+from terminals.seal import SOUNDING, KeyRole, report_key
 from terminals.transport import ToGroup
 
 ME = Entry("王主任", "test", "it")
@@ -108,7 +108,7 @@ def a_broadcast(broadcast: str, terminals: tuple[str, ...]) -> BroadcastRow:
 async def a_world(path: Path, village: Village, keys: CountyKeys) -> AsyncIterator[World]:
     store = await Store.open(path / "fenghuo.db")
     alarms: list[str] = []
-    roles = {Kind(r.value): s for r, s in keys.signers.items() if r is not KeyRole.SERVICE}
+    roles = {Kind(r.value): s for r, s in keys.signers.items() if r in SOUNDING}
     clock, _ = WireClock.start(wall_ms(), mono_ms(), 0)
     dispatcher = Dispatcher(
         store,

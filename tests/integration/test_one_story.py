@@ -254,7 +254,8 @@ async def test_a_downgrade_from_orange_is_heard_once_and_replaces_what_plays(cou
     fall = await heard(county, follows(colour="黄色"))
     assert (fall.broadcast.repeats, fall.broadcast.volume) == (1, 40)
     assert fall.broadcast.replaces == (first.broadcast.id,)
-    assert county.mouth.said[-1].text == "请注意，请注意。预警更新，大川镇，暴雨黄色预警。"
+    assert county.mouth.said[-1].text == "请注意，请注意。大川镇，暴雨预警降为黄色。"
+    assert (county.mouth.said[-1].stage, county.mouth.said[-1].kind) == ("downgrade", "actual")
 
 
 async def test_a_held_renewal_that_an_operator_approves_is_heard_briefly(tmp_path: Path) -> None:

@@ -27,13 +27,18 @@ import json, struct, sys, time
 while size := sys.stdin.buffer.read(4):
     head = json.loads(sys.stdin.buffer.read(struct.unpack(">I", size)[0]))
     payload = sys.stdin.buffer.read(head["bytes"])
-    data, said = b"", head.get("sentences", [])
+    pieces = head.get("pieces", [])
+    data, said = b"", head.get("sentences", []) if head["op"] != "render" else [
+        sentence for piece in pieces for sentence in piece["sentences"]]
+    given = any(piece["samples"] for piece in pieces)
     if head["op"] == "speak": time.sleep(0.02)
-    if head["op"] == "decode": data = b"\\0" * 4 * 24000
-    if head["op"] in ("render", "shape"): data = (head["op"] + "".join(said)).encode()
-    told = {"id": head["id"], "seconds": 1.0, "rate": 24000, "lufs": -15.0, "dbtp": -2.0, "stages": {},
+    if head["op"] == "decode":  # 48 kbit/s, as the service sends
+        data = struct.pack("<ff", 0.1, -0.1) * (12000 * len(payload) // 6000) + b"\\0" * 19200
+    if head["op"] == "render": data = (("shape" if given else "render") + "".join(said)).encode()
+    told = {"id": head["id"], "seconds": len(data) / 96000 or 1.0,
+            "rate": 24000, "lufs": -15.0, "dbtp": -2.0, "stages": {},
             "voice": head.get("voice", ""), "model_sha256": "f", "spoken": said}
-    if head["op"] == "shape" and "silent" in sys.argv:
+    if given and "silent" in sys.argv:
         told, data = {"id": head["id"], "error": "silent", "detail": "no sound"}, b""
     body = json.dumps({**told, "bytes": len(data)}).encode()
     sys.stdout.buffer.write(struct.pack(">I", len(body)) + body + data); sys.stdout.flush()
@@ -61,7 +66,8 @@ async def service(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EdgeService]
 async def voicing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> AsyncIterator[Voicing]:
     command = (sys.executable, "-c", WORKER, *arguments)
     monkeypatch.setattr("controller.voicing.Renderer", partial(Renderer, command=command))
-    monkeypatch.setattr("controller.voicing.ONLINE_BUDGET_S", 20.0)
+    monkeypatch.setattr("tts.voices.choice.ONLINE_BUDGET_S", 20.0)
+    monkeypatch.setattr("controller.voices._ONLINE_TIMEOUT_S", 20.0)
     approved = OnlineVoice(approved_by="值班员", approved_on=datetime(2026, 7, 1, tzinfo=UTC).date())
     made = Voicing(Voice(online=approved), tmp_path, (), Metrics(), lambda _: None, prepare=False)
     try:

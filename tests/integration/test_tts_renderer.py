@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alerts.model import Colour
-from tts.renderer import Rendered, Renderer
+from tts.renderer import Form, Piece, Rendered, Renderer
 from tts.script import Script
 from tts.voice import DEFAULT_VOICE, Signal, Speech, VoiceError, VoiceFailure
 
@@ -52,7 +52,7 @@ def script(word: str) -> Script:
 
 async def render(renderer: Renderer, word: str, deadline_s: float = 30.0) -> tuple[str, ...]:
     made = await renderer.render(script(word), kind="actual", colour=Colour.RED, deadline_s=deadline_s)
-    assert made.mp3 == b"mp3"
+    assert made.clip == b"mp3"
     return made.spoken
 
 
@@ -155,6 +155,24 @@ async def test_a_closed_renderer_says_so_and_leaves_no_process(tmp_path: Path) -
     assert renderer.pid is None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_renderer_is_closed_only_when_the_process_of_a_cancelled_request_is_gone(
+    tmp_path: Path,
+) -> None:
+    renderer = fake(tmp_path)
+    asking = asyncio.create_task(render(renderer, "hang"))
+    async with asyncio.timeout(30):
+        while renderer.pid is None:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    process = renderer._process
+    assert process is not None
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await renderer.close()
+    assert process.returncode is not None, "a loop that ends before it warns of a closed event loop"
+    assert renderer.pid is None
 
 
 async def test_a_program_that_is_not_there_is_a_named_failure(tmp_path: Path) -> None:
@@ -274,7 +292,7 @@ async def test_a_real_sentence_is_whole_loud_and_private(
         assert (made.voice, made.spoken) == (DEFAULT_VOICE, said.sentences)
 
         again = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
-        assert again.mp3 == made.mp3
+        assert again.clip == made.clip
 
         # Killed in the middle of a sentence never spoken before: the next request has a voice again.
         pid = renderer.pid
@@ -287,7 +305,7 @@ async def test_a_real_sentence_is_whole_loud_and_private(
             await task
         assert failed.value.reason is VoiceFailure.CRASHED
         third = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
-        assert third.mp3 == made.mp3
+        assert third.clip == made.clip
         assert renderer.pid != pid
 
         voice = renderer.voice("zf_xiaobei")
@@ -340,4 +358,57 @@ async def test_a_request_that_gives_up_waiting_leaves_the_turn_to_the_next(tmp_p
         assert (await render(renderer, "next"))[0] == "next"
         await first
     finally:
+        await renderer.close()
+
+
+# Answers at once, and writes down in which order it was asked.
+ORDERLY = """
+import struct, sys, json
+asked = open(sys.argv[1], "a", buffering=1)
+while size := sys.stdin.buffer.read(4):
+    head = json.loads(sys.stdin.buffer.read(struct.unpack(">I", size)[0]))
+    sys.stdin.buffer.read(head["bytes"])
+    asked.write(head["op"] + " " + "".join(head.get("sentences", [])) + "\\n")
+    told = {"id": head["id"], "rate": 24000, "seconds": 1.0, "lufs": -15.0, "dbtp": -2.0, "stages": {},
+            "voice": "fake", "model_sha256": "f", "spoken": head.get("sentences", []), "bytes": 1}
+    body = json.dumps(told).encode()
+    sys.stdout.buffer.write(struct.pack(">I", len(body)) + body + b"c"); sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize("others", [(50, 50, 99), (1, 3, 6), (0, 50)])
+async def test_between_the_sentences_of_what_is_urgent_nobody_else_speaks(
+    tmp_path: Path, others: tuple[int, ...]
+) -> None:
+    """The countdown's clips, a drill, a preview, a whole, another lead that came later: whatever speaks, a
+    broadcast waits for the end of one sentence, once."""
+    log = tmp_path / "asked"
+    renderer = Renderer(tmp_path / "cache", command=(sys.executable, "-c", ORDERLY, str(log)))
+    lead = ("lead one.", "lead two.", "lead three.")
+
+    async def speak(name: str, urgency: int) -> None:
+        for n in range(200):
+            await renderer.render_pieces(
+                [Piece((f"{name} {n} a.", f"{name} {n} b."))], Form(Signal.TEST), urgency=urgency
+            )
+
+    first = [asyncio.create_task(speak(f"other{n}", u)) for n, u in enumerate(others) if u]
+    later: list[asyncio.Task[None]] = []
+    try:
+        while not log.exists() or len(log.read_text().splitlines()) < 5:
+            await asyncio.sleep(0)
+        made = asyncio.create_task(renderer.render_pieces([Piece(lead)], Form(Signal.RED), urgency=0))
+        await asyncio.sleep(0)
+        later = [asyncio.create_task(speak("later", 0)) for u in others if not u]
+        before = len(log.read_text().splitlines())
+        await made
+        asked = log.read_text().splitlines()
+        began = asked.index("speak lead one.")
+        assert asked[began : began + 4] == [*(f"speak {s}" for s in lead), "render " + "".join(lead)]
+        assert began - before <= 1
+        assert not any(task.done() for task in (*first, *later))
+    finally:
+        for task in (*first, *later):
+            task.cancel()
+        await asyncio.gather(*first, *later, return_exceptions=True)
         await renderer.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,14 +23,18 @@ from controller.intake import Intake, Taken
 from controller.keys import CountyKeys, throw_away
 from controller.metrics import Metrics
 from controller.register import Register
+from controller.staging import Staging
 from controller.store import Store
 from controller.store.records import Entry
+from controller.voicing import Doubted
 from support.village import Village
 from terminals.broadcast import Kind, Part, Variant
 from terminals.model import Terminal
-from terminals.seal import KeyRole
+from terminals.seal import SOUNDING, KeyRole
 from tts import templates
+from tts.airtime import Profile
 from tts.script import Script, ScriptRequest, compose
+from tts.verdict import Hold, TakeFlagged
 
 BEIJING = ZoneInfo("Asia/Shanghai")
 ME = Entry("王主任", "test", "it")
@@ -65,6 +69,10 @@ class Mouth:
         self.said: list[Script] = []
         self.knows = True
         """Whether every clip is in its library already; else a lead goes first."""
+        self.doubt: Hold | TakeFlagged | None = None
+        """What is found to be wrong with whatever it says."""
+        self.doubted: Doubted | None = None
+        """Whom it told, to be told more later."""
         self.hold = asyncio.Event()
         self.hold.set()
         self._templates = templates.load("zh")
@@ -72,11 +80,21 @@ class Mouth:
     def script(self, request: ScriptRequest) -> Script:
         return compose(request, self._templates)
 
-    async def known(self, request: ScriptRequest) -> bool:
+    async def known(self, request: ScriptRequest, profiles: Mapping[Profile, int]) -> bool:
         return self.knows
 
-    async def voice(self, request: ScriptRequest, part: Part) -> tuple[Variant, ...]:
+    async def voice(
+        self,
+        request: ScriptRequest,
+        part: Part,
+        profiles: Mapping[Profile, int],
+        *,
+        doubted: Doubted | None = None,
+    ) -> tuple[Variant, ...]:
         await self.hold.wait()
+        self.doubted = doubted
+        if self.doubt is not None and doubted is not None:
+            await doubted(self.doubt)
         script = self.script(request)
         self.said.append(script.brief() if part is Part.LEAD else script)
         return (Variant("zh", "mp3", f"{len(self.said):064x}", 1000, 0.01),)
@@ -93,6 +111,7 @@ class County:
     desk: Desk
     intake: Intake
     mouth: Mouth
+    staging: Staging
     alarms: list[str] = field(default_factory=list)
 
     async def give(self, body: bytes, *, feed: str = "bureau", refused: str = "") -> Taken:
@@ -145,9 +164,21 @@ async def a_county(path: Path, *, config: str = CONFIG, play_s: float = 0.01) ->
     village = Village(
         ids.values(), keys.ring, keys.secret, groups=lambda i: register.groups(i) or (), play_s=play_s
     )
-    roles = {Kind(r.value): s for r, s in keys.signers.items() if r is not KeyRole.SERVICE}
+    roles = {Kind(r.value): s for r, s in keys.signers.items() if r in SOUNDING}
     alarms: list[str] = []
     clock, _ = WireClock.start(wall_ms(), mono_ms(), 0)
+    staging = Staging(
+        store,
+        village,
+        keys.signers[KeyRole.SERVICE],
+        lambda: clock.now(wall_ms(), mono_ms()),
+        alarms.append,
+        settings.staging,
+        register.terminals.values,
+        pack.county,
+    )
+    await staging.load()
+    village.manifests = lambda name: next((s.row.manifest for s in staging.sets() if s.id == name), None)
     dispatcher = Dispatcher(
         store,
         village,
@@ -158,9 +189,21 @@ async def a_county(path: Path, *, config: str = CONFIG, play_s: float = 0.01) ->
         clock,
         Metrics(),
         alarms.append,
+        probes=3,
+        sets=staging,
     )
     mouth = Mouth()
-    desk = Desk(settings, pack.county, store, register, dispatcher, mouth, Metrics(), kinds=frozenset(Kind))  # type: ignore[arg-type]
+    desk = Desk(
+        settings,
+        pack.county,
+        store,
+        register,
+        dispatcher,
+        mouth,
+        Metrics(),
+        kinds=frozenset(Kind),
+        staging=staging,
+    )  # type: ignore[arg-type]
     intake = Intake(store, desk, Metrics(), alarms.append)
 
     async def changed(_: bool) -> None: ...
@@ -170,10 +213,13 @@ async def a_county(path: Path, *, config: str = CONFIG, play_s: float = 0.01) ->
             tasks.create_task(village.run(dispatcher.upward, changed), name="village"),
             tasks.create_task(dispatcher.run(), name="dispatch"),
             tasks.create_task(desk.run(), name="desk"),
+            tasks.create_task(staging.run(), name="staging"),
         ]
         await desk.resume()
         village.power_on()
-        yield County(settings, store, keys, register, village, dispatcher, desk, intake, mouth, alarms)
+        yield County(
+            settings, store, keys, register, village, dispatcher, desk, intake, mouth, staging, alarms
+        )
         for task in running:
             task.cancel()
     await store.close()

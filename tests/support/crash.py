@@ -14,8 +14,8 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
 from controller import intake
 from controller.desk import Desk
@@ -23,13 +23,11 @@ from controller.dispatch import Dispatcher
 from controller.store import Store
 from controller.voicing import Voicing
 from tts import floor
-from tts.renderer import Rendered, Renderer
-from tts.script import Script
-from tts.voice import VoiceError, VoiceFailure
+from tts.renderer import Form, Piece, Rendered, Renderer
+from tts.voice import Signal, VoiceError, VoiceFailure
 
 PLACES: dict[str, tuple[type, str]] = {
     "Store.journal": (Store, "journal"),
-    "Store.open_document": (Store, "open_document"),
     "Store.take": (Store, "take"),
     "Voicing.voice": (Voicing, "voice"),
     "Store.set_broadcast": (Store, "set_broadcast"),
@@ -67,11 +65,13 @@ async def mute(self: Renderer, *args: Any, **kwargs: Any) -> Any:
     raise VoiceError(VoiceFailure.CRASHED, "switched off for this test")
 
 
-async def speak(self: Renderer, script: Script, *, kind: Any, **kwargs: Any) -> Rendered:
-    data, record = floor.generic(kind)
-    return Rendered(
-        data, record.seconds, record.lufs, record.dbtp, {}, "generic", "0" * 64, tuple(script.sentences)
-    )
+KINDS: Final[dict[Signal, floor.Kind]] = {Signal.EXERCISE: "exercise", Signal.TEST: "test"}
+
+
+async def speak(self: Renderer, pieces: Sequence[Piece], form: Form, **kwargs: Any) -> Rendered:
+    data, record = floor.generic(KINDS.get(form.signal, "actual"))
+    said = tuple(sentence for piece in pieces for sentence in piece.sentences)
+    return Rendered(data, record.seconds, record.lufs, record.dbtp, {}, "generic", "0" * 64, said)
 
 
 async def warm(self: Renderer, *args: Any, **kwargs: Any) -> None: ...
@@ -88,9 +88,9 @@ if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, tell_where)
     point = sys.argv.pop(1)
     if point == "speaking":
-        Renderer.render, Renderer.warm = speak, warm  # type: ignore[method-assign, assignment]
+        Renderer.render_pieces, Renderer.warm = speak, warm  # type: ignore[method-assign, assignment]
     else:
-        Renderer.render = Renderer.warm = mute  # type: ignore[method-assign, assignment]
+        Renderer.render_pieces = Renderer.warm = mute  # type: ignore[method-assign, assignment]
     assert intake.MOST_READINGS == 2
     if point not in ("never", "speaking"):
         arm(*point.rsplit(":", 1))  # type: ignore[arg-type]

@@ -8,17 +8,16 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
-SECONDS_PER_CHARACTER = 0.25
-
 
 @cache
-def tone(seconds: float) -> bytes:
-    """A steady tone as the service sends sound: MP3, 24 kHz, 48 kbit/s, mono."""
+def tone(seconds: float, level: float = 12_000) -> bytes:
+    """A tone as the service sends sound, silent at its end: MP3, 24 kHz, 48 kbit/s, mono."""
     import lameenc
     import numpy as np
 
@@ -26,8 +25,10 @@ def tone(seconds: float) -> bytes:
     encoder.set_bit_rate(48)
     encoder.set_in_sample_rate(24_000)
     encoder.set_channels(1)
+    encoder.set_quality(9)
     encoder.silence()
-    samples = 12_000 * np.sin(np.arange(int(seconds * 24_000)) * 0.12)
+    at = np.arange(int(seconds * 24_000))
+    samples = level * np.sin(at * 0.12) * (at < (seconds - 0.1) * 24_000)
     return bytes(encoder.encode(samples.astype("<i2").tobytes()) + encoder.flush())
 
 
@@ -39,8 +40,12 @@ class EdgeService:
     asked: list[str] = field(default_factory=list)
     rates: list[str] = field(default_factory=list)
     url: str = ""
+    pace: float = 0.25
+    """Seconds a character."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.fault.startswith("403 "):
+            return _forbidden(self.fault.removeprefix("403 "))
         if self.fault.isdigit():
             return web.Response(status=int(self.fault))
         socket = web.WebSocketResponse()
@@ -68,12 +73,18 @@ class EdgeService:
             await socket.send_str("Path:audio.metadata\r\n\r\n{]")
             return
         spoken = text if self.fault != "drops the end" else text[: len(text) // 2]
-        seconds = SECONDS_PER_CHARACTER * len(spoken)
-        audio = tone(round(seconds, 2)) if self.fault != "too short" else tone(0.3)
+        seconds = self.pace * len(spoken)
+        audio = tone(round(seconds, 2), 0 if self.fault == "hush" else 12_000)
+        if self.fault == "too short":
+            audio = tone(0.3)
+        if self.fault == "spells":
+            audio = tone(round(seconds * 6, 2))
+        if self.fault == "no sound":
+            audio = b"<html>" * 12_000
         pieces = [audio[at : at + 4096] for at in range(0, len(audio), 4096)]
         offset = 0.1
         for line in spoken.split("\n"):
-            length = SECONDS_PER_CHARACTER * len(line) - 0.1
+            length = self.pace * len(line) - 0.1
             await socket.send_str(_boundary(offset, length, line))
             offset += length
         for n, piece in enumerate(pieces):
@@ -85,6 +96,17 @@ class EdgeService:
             head = b"X-RequestId:0\r\nContent-Type:audio/mpeg\r\nPath:audio\r\n"
             await socket.send_bytes(len(head).to_bytes(2, "big") + head + piece)
         await socket.send_str("Path:turn.end\r\n\r\n{}")
+
+
+def _forbidden(date: str) -> web.Response:
+    """403 as edge-tts learns the time from it: without a Date, with one that is none, an hour away."""
+    response = web.Response(status=403)
+    if date == "an hour away":
+        moment = datetime.now(UTC) + timedelta(hours=1)
+        response.headers["Date"] = moment.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    else:
+        response.headers["Date"] = "" if date == "without a date" else "yesterday"
+    return response
 
 
 def _boundary(offset: float, length: float, text: str) -> str:

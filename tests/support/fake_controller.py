@@ -30,9 +30,18 @@ from terminals.enrolment import (
     read_request,
 )
 from terminals.fleet import groups_of
-from terminals.seal import SIGNER_ENTROPY, KeyRing, KeyRole, Signer, new_signer, open_report, report_key
+from terminals.seal import (
+    SIGNER_ENTROPY,
+    KeyRing,
+    KeyRole,
+    SealError,
+    Signer,
+    new_signer,
+    open_report,
+    report_key,
+)
 from terminals.transports.mqtt import topics
-from terminals.wire import Clip, Command, Hello, Play, Query, Stop, Targets, Time
+from terminals.wire import Clip, Command, Hello, Play, Probe, Query, Staged, Stop, Targets, Time
 
 TOKEN = "a-token"
 HOUR = 3_600_000
@@ -63,6 +72,11 @@ class FakeController:
         self.codes: dict[str, bytes] = {}
         self.enrolled: set[str] = set()
         self.hellos: list[Hello] = []
+        self.staged: list[Staged] = []
+        self.refused: list[str] = []
+        """Topics below which a report came that is not genuine."""
+        self.files: dict[str, bytes] = {}
+        """Path → what is served there beside the one clip."""
         self.facts: dict[str, dict[str, dict[FactKey, FactValue]]] = {}
         self.order: dict[str, list[str]] = {}
         """Terminal → states in the order of their first arrival."""
@@ -187,8 +201,20 @@ class FakeController:
             async for message in client.messages:
                 assert isinstance(message.payload, bytes)
                 terminal = message.topic.value.rpartition("/")[2]
-                said = open_report(message.payload, lambda t: report_key(self.secret, t))
-                assert said.terminal == terminal
+                try:
+                    said = open_report(message.payload, lambda t: report_key(self.secret, t))
+                except SealError:
+                    self.refused.append(terminal)
+                    continue
+                if said.terminal != terminal:
+                    self.refused.append(terminal)
+                    continue
+                if isinstance(said, Staged):
+                    self.staged.append(said)
+                    continue
+                if isinstance(said, Probe):
+                    await self.send(Time(terminal, said.nonce, self.now(), ("all",), self.url), to=[terminal])
+                    continue
                 if isinstance(said, Hello):
                     self.hellos.append(said)
                     groups = groups_of(self.rows[terminal]["village"], self.county)
@@ -229,6 +255,8 @@ class FakeController:
             writer.close()
 
     def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str]:
+        if path in self.files:
+            return 200, self.files[path], ""
         if path.startswith("/clips/"):
             self.clip_requests += 1
             if not (wanted := headers.get("range", "")):

@@ -199,12 +199,92 @@ def terminal(name: str = "t-1") -> dict[str, Any]:
         lat=33.7,
         lon=104.3,
         languages=["zh"],
+        speaker="horn",
+        codecs=["mp3"],
         enrolled=True,
         simulated=False,
         last_seen=AT,
         online=True,
         health={"volume": 80},
     ).model_dump(mode="json")
+
+
+def terminal_detail(name: str = "t-1", **values: Any) -> dict[str, Any]:
+    more = {
+        "retired": None,
+        "replaced_by": "",
+        "replaces": ["t-0"],
+        "grade": "dead",
+        "findings": ["its amplifier is broken"],
+        "heard": AT,
+        "tested": None,
+        "groups": ["all", "w01", "w01v02"],
+        "ring": 3,
+        "sets_missing": 1,
+        "certificate": AT,
+        "last_broadcasts": [
+            {"broadcast": "B1", "kind": "test", "headline": "测试", "state": "played", "reason": "", "at": AT}
+        ],
+        "history": [],
+    }
+    return m.TerminalDetail(**{**terminal(name), **more, **values}).model_dump(mode="json")
+
+
+def readiness() -> dict[str, Any]:
+    total = {
+        "name": "城关镇",
+        "terminals": 1,
+        "ready": 0,
+        "doubtful": 0,
+        "dead": 1,
+        "online": 1,
+        "on_battery": 0,
+        "sick_amplifiers": 1,
+        "software": {"1.2": 1},
+        "heard": None,
+    }
+    one = {
+        "id": "t-1",
+        "name": "村口",
+        "village": "沙川村",
+        "township": "城关镇",
+        "grade": "dead",
+        "online": True,
+        "hello": AT,
+        "heard": None,
+        "tested": None,
+        "health": {"volume": 80},
+        "sets_missing": None,
+        "certificate": None,
+        "findings": ["its amplifier is broken"],
+    }
+    board = {"total": {**total, "name": "舟曲县"}, "townships": [total], "terminals": [one]}
+    return m.ReadinessOut.model_validate(board).model_dump(mode="json")
+
+
+def tests() -> list[dict[str, Any]]:
+    run = {
+        "slot": AT,
+        "state": "missed",
+        "reason": "the controller was not running in time",
+        "began": None,
+        "ended": AT,
+        "broadcast": "",
+        "planned": 0,
+        "played": 0,
+    }
+    one = {
+        "name": "weekly",
+        "day": "mon",
+        "at": "10:00",
+        "sound": "silent",
+        "townships": [],
+        "volume": 0,
+        "next": AT,
+        "waits": "",
+        "runs": [run],
+    }
+    return [m.TrialOut.model_validate(one).model_dump(mode="json")]
 
 
 def feed(name: str = "bureau", **values: Any) -> dict[str, Any]:

@@ -34,7 +34,7 @@ feeds:
   - {{name: bureau, kind: folder, path: ./inbox, official: true, authenticated: folder-0700, codes: mca}}
 release:
   - {{feed: bureau, hazard: rainstorm, colour: [red, orange], action: auto}}
-voice: {{approved_by: 王主任, approved_on: 2026-11-01}}
+voice: {{approved_by: 王主任, approved_on: 2026-11-01, check: findings}}
 {more}
 """
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 from terminals.agent.core import (
@@ -12,6 +14,7 @@ from terminals.agent.core import (
     Durable,
     Effect,
     Fetch,
+    FetchManifest,
     Identity,
     Save,
     Send,
@@ -20,14 +23,32 @@ from terminals.agent.core import (
     Subscribe,
 )
 from terminals.seal import KeyRing, KeyRole, Signer, new_signer, open_report, report_key
-from terminals.wire import Clip, Command, Hello, Play, Query, Report, Stop, Targets, Time, Upward
+from terminals.wire import (
+    Clip,
+    Command,
+    Hello,
+    Manifest,
+    Play,
+    Query,
+    Report,
+    Ring,
+    RingKey,
+    Stage,
+    StagedClip,
+    Stop,
+    Targets,
+    Time,
+    Upward,
+    encode_manifest,
+    set_id,
+)
 
 ME = "t-0001"
 SECRET = bytes(range(32))
 SIGNERS = {role: new_signer(role, bytes([n + 1]) * 36) for n, role in enumerate(KeyRole)}
 STRANGER = new_signer(KeyRole.ACTUAL, bytes([99]) * 36)
 RING = KeyRing.of(SIGNERS.values())
-ACTUAL, EXERCISE, TEST, SERVICE = (SIGNERS[role] for role in KeyRole)
+ACTUAL, EXERCISE, TEST, SERVICE, ROOT = (SIGNERS[role] for role in KeyRole)
 HOUR = 3_600_000
 EPOCH = 1_800_000_000_000
 AT_ONCE = (0, 1, 2, 4)
@@ -60,6 +81,7 @@ class Rig:
         self.mono = 5_000
         self.wire = EPOCH
         self.held = {f"{n:064x}" for n in held}
+        self.manifests: dict[str, Manifest] = {}
         self.random = random.Random(1)
         self.boots = 0
         self.counter = EPOCH
@@ -80,6 +102,7 @@ class Rig:
             boot=f"boot-{self.boots}",
             random=self.random,
             held=self.held,
+            manifests=self.manifests,
         )
         if sync:
             self.sync()
@@ -90,7 +113,7 @@ class Rig:
 
     def time(self, **changes: Any) -> list[Effect]:
         """The controller's answer to the last Hello."""
-        given = {
+        given: dict[str, Any] = {
             "terminal": self.identity.id,
             "nonce": self.hello.nonce,
             "now": self.wire,
@@ -129,7 +152,7 @@ class Rig:
                     self.speaker = None
                 case Send():
                     self.sent.append(open_report(effect.payload, lambda _: self.identity.report_key))
-                case Fetch() | Subscribe() | Alarm():
+                case Fetch() | FetchManifest() | Subscribe() | Alarm():
                     pass
         self.effects = effects
         return effects
@@ -181,6 +204,29 @@ class Rig:
         self.give(Query(broadcast, self.wire))
         return self.facts(broadcast)
 
+    def stage(self, manifest: Manifest, **changes: Any) -> str:
+        """A Stage of it; the set's id."""
+        data = encode_manifest(manifest)
+        digest = sha256(data).hexdigest()
+        given: dict[str, Any] = {
+            "set": set_id(digest),
+            "sha256": digest,
+            "size": len(data),
+            "url": f"sets/{digest}",
+            "issued": self.wire,
+            "expires": self.wire + 24 * HOUR,
+            "targets": Targets(groups=("v1",)),
+        }
+        stage = Stage(**(given | changes))
+        self.give(stage)
+        return stage.set
+
+    def manifest(self, name: str, manifest: Manifest | None, problem: str | None = None) -> list[Effect]:
+        """The host has fetched it, or has not."""
+        if manifest is not None:
+            self.manifests[name] = manifest
+        return self.run(self.core.manifest(name, self.mono, manifest, problem))
+
     # --- the loudspeaker ---
 
     def started(self, broadcast: str = "b1") -> list[Effect]:
@@ -230,3 +276,33 @@ class Rig:
 
 def kinds(effects: list[Effect]) -> list[str]:
     return [type(effect).__name__ for effect in effects]
+
+
+def staged_clip(name: str, n: int, **changes: Any) -> StagedClip:
+    """Entry of a manifest whose clip has the hash n."""
+    given: dict[str, Any] = {
+        "name": name,
+        "language": "zh",
+        "codec": "mp3",
+        "speaker": "",
+        "sha256": f"{n:064x}",
+        "size": 1000,
+        "seconds": 8.0,
+        "url": "",
+    }
+    return StagedClip(**(given | changes))
+
+
+def sealed_by(signer: Signer, body: bytes) -> bytes:
+    """A genuine seal around words that the signer itself would refuse to say."""
+    key_id = signer.key_id.encode()
+    seal = signer._private.sign(b"fenghuo/1 command\n" + key_id + b"\n" + body)
+    return b"FH1 " + key_id + b" " + urlsafe_b64encode(seal).rstrip(b"=") + b"\n" + body
+
+
+def ring_of(signers: Iterable[Signer], version: int, issued: int = EPOCH, **changes: Any) -> Ring:
+    """A Ring that names the public halves of these, but of no root key."""
+    public = KeyRing.of(s for s in signers if s.role is not KeyRole.ROOT).to_dict()
+    keys = {key_id: RingKey(entry["role"], entry["public"]) for key_id, entry in public.items()}
+    given: dict[str, Any] = {"county": "623023", "version": version, "issued": issued, "keys": keys}
+    return Ring(**(given | changes))

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from terminals.agent import core as agent
-from terminals.agent.core import Core, Durable, Fetch, Identity, Silence, Sound, Subscribe
+from terminals.agent.core import Core, Durable, Fetch, FetchManifest, Identity, Silence, Sound, Subscribe
 from terminals.seal import KeyRing, KeyRole, report_key
 from terminals.transport import Address, ToGroup, TransportError, Upward
+from terminals.wire import decode_manifest
 
 
 @dataclass
@@ -27,6 +28,8 @@ class Unit:
     held: set[str] = field(default_factory=set)
     sounded: list[str] = field(default_factory=list)
     """Broadcasts whose sound began, in order: what the village heard."""
+    clips: list[tuple[str, str, int | None]] = field(default_factory=list)
+    """(broadcast, hash of the clip or empty for the signal alone, wire ms) of every order to sound."""
     playing: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     breaks: str = ""
     """Reason with which every playing breaks."""
@@ -54,6 +57,8 @@ class Village:
         self.lose_up, self.lose_down = lose_up, lose_down
         self.reachable = True
         self.sent: list[tuple[Address, bytes]] = []
+        self.manifests: Callable[[str], bytes | None] = lambda _: None
+        """Set id → its manifest, as the controller serves it."""
         self.units = {
             i: Unit(
                 Identity(
@@ -145,13 +150,24 @@ class Village:
                 case Fetch(clip=clip):
                     unit.held.add(clip.sha256)
                     asyncio.get_running_loop().call_soon(self._later, unit, core, "fetched", clip.sha256)
-                case Sound(broadcast=broadcast):
-                    asyncio.get_running_loop().call_soon(self._later, unit, core, "started", broadcast)
+                case FetchManifest(set=name):
+                    asyncio.get_running_loop().call_soon(self._manifest, unit, core, name)
+                case Sound(broadcast=broadcast, at_mono=at, clip=clip):
+                    unit.clips.append((broadcast, clip.sha256 if clip else "", core.now(_mono())))
+                    loop = asyncio.get_running_loop()
+                    wait = max(0, at - _mono()) / 1000
+                    loop.call_later(wait, self._later, unit, core, "started", broadcast)
                 case Silence(broadcast=broadcast):
                     if timer := unit.playing.pop(broadcast, None):
                         timer.cancel()
                 case _:
                     pass
+
+    def _manifest(self, unit: Unit, core: Core, name: str) -> None:
+        body = self.manifests(name)
+        if unit.core is core:
+            manifest, problem = (None, "fetch") if body is None else (decode_manifest(body), None)
+            self._do(unit, core.manifest(name, _mono(), manifest, problem))
 
     def _later(self, unit: Unit, core: Core, what: str, subject: str) -> None:
         if unit.core is not core:

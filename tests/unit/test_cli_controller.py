@@ -50,8 +50,11 @@ def desk(monkeypatch):
             ("POST", "/v1/broadcasts/B1/stop"): (200, fake.done("stopped", broadcast="B1")),
             ("GET", f"/v1/clips/{'c' * 64}"): (200, b"ID3 sound"),
             ("GET", "/v1/terminals"): (200, [fake.terminal()]),
-            ("GET", "/v1/terminals/t-1"): (200, fake.terminal()),
-            ("POST", "/v1/terminals"): (200, {"registered": 2}),
+            ("GET", "/v1/terminals/t-1"): (200, fake.terminal_detail()),
+            ("POST", "/v1/terminals"): (
+                200,
+                {"registered": 2, "new": ["t-1"], "moved": ["t-2"], "changed": []},
+            ),
             ("POST", "/v1/terminals/codes"): (200, {"t-1": "ABCD-EFGH"}),
         }
         yield desk
@@ -396,10 +399,11 @@ def test_what_is_released_and_cannot_go_out_yet_says_so(desk, capsys, answer, sh
     assert ("the broker is not there" in capsys.readouterr().err) is shown
 
 
-def test_the_three_kinds_look_different():
-    assert len(set(ask.STYLES.values())) == 3
+def test_the_three_kinds_and_the_siren_look_different():
+    assert set(ask.STYLES) == {"actual", "exercise", "test", "siren"}
+    assert len(set(ask.STYLES.values())) == 4
     banners = {kind: ask.WORDS[kind] for kind in ask.WORDS}
-    assert len(set(banners.values())) == 3
+    assert len(set(banners.values())) == 4
 
 
 def test_what_would_be_refused_is_not_even_asked_about(desk, somebody, capsys):
@@ -682,7 +686,10 @@ def test_terminals_are_imported_whole(desk, tmp_path, capsys):
     file = tmp_path / "terminals.csv"
     file.write_text("\ufeff" + HEADER + "t-1,东喇叭,沙川村,33.7,104.3,zh;bo\n\nt-2,,沙川村,,,\n")
     assert run(["terminal", "import", str(file), "--json"]) == Code.DONE
-    assert json.loads(capsys.readouterr().out) == {"registered": 2}
+    said = capsys.readouterr()
+    assert json.loads(said.out)["registered"] == 2
+    assert "1 new, 1 moved, 0 changed" in said.err
+    assert "Moved: t-2" in said.err
     first, second = desk.asked[-1][3]["terminals"]
     assert first == {
         "id": "t-1",
@@ -691,6 +698,8 @@ def test_terminals_are_imported_whole(desk, tmp_path, capsys):
         "lat": 33.7,
         "lon": 104.3,
         "languages": ["zh", "bo"],
+        "speaker": "horn",
+        "codecs": ["mp3"],
     }
     assert (second["lat"], second["languages"]) == (None, ["zh"])
 
@@ -699,16 +708,18 @@ def test_terminals_are_imported_whole(desk, tmp_path, capsys):
     ("body", "problems"),
     [
         (
-            HEADER + "t 1,,v,,,\nt-2,,,,,\nt-2,,v,91,4,\n",
-            [":2: id 't 1'", ":3: village", ":4: id t-2", ":4: lat '91'"],
+            HEADER + "t 1,,v,,,\nt-2,,,,,\nt-2,,v,104.3,33.7,\n",
+            [":2: id 't 1'", ":3: village", ":4: id t-2", ":4: has lat 104.3 and lon 33.7: they are swapped"],
         ),
-        (HEADER + "t-1,,v,33.7,,\n", [":2: lat and lon"]),
-        (HEADER + "t-1,,v,nan,nan,\n", [":2: lat 'nan'"]),
+        (HEADER + "t-1,,v,33.7,,\n", [":2: has only one of lat and lon"]),
+        (HEADER + "t-1,,v,nan,nan,\n", [":2: 'nan' is no number of degrees"]),
         (HEADER + "t-1,,v\n", [":2: 3 cells instead of 6"]),
         (HEADER + '"t-1\n', [":2: "]),
         (HEADER, [":1: no terminal"]),
-        ("", [":1: the columns must be"]),
-        ("id,name\n", [":1: the columns must be"]),
+        ("", [":1: the first line must name the columns"]),
+        ("id,name\n", [":1: there is no column for village"]),
+        ("id,village,colour\n", [":1: the column 'colour' is not known"]),
+        ("id,village,编号\n", [":1: the column '编号' is not known, or is there twice"]),
     ],
 )
 def test_every_wrong_line_is_named_and_nothing_is_sent(desk, tmp_path, capsys, body, problems):
@@ -720,19 +731,37 @@ def test_every_wrong_line_is_named_and_nothing_is_sent(desk, tmp_path, capsys, b
     assert desk.asked == []
 
 
-def test_a_csv_in_gbk_is_refused_with_its_line(desk, tmp_path, capsys):
+@pytest.mark.parametrize("encoding", ["gbk", "utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("between", [",", "\t", ";"])
+def test_a_register_out_of_a_spreadsheet_is_read_as_it_is(desk, tmp_path, encoding, between):
+    rows = [
+        ["设备编号", "设备名称", "所属乡镇", "所在村", "经度", "纬度（°）", "语言", ""],
+        ["ｔ-1", "东喇叭", "城关镇", "沙川村", "104°21′46″", "33.7", "bo、zh", ""],
+        [""] * 8,
+    ]
     file = tmp_path / "terminals.csv"
-    file.write_bytes(HEADER.encode() + "t-1,,沙川村,,,\n".encode("gbk"))
-    assert run(["terminal", "import", str(file)]) == Code.REFUSED
-    assert f"{file}:2: not UTF-8" in capsys.readouterr().err
+    file.write_bytes("\r\n".join(between.join(row) for row in rows).encode(encoding))
+    assert run(["terminal", "import", str(file)]) == Code.DONE
+    (row,) = desk.asked[-1][3]["terminals"]
+    assert (row["id"], row["village"], row["languages"]) == ("t-1", "城关镇/沙川村", ["bo", "zh"])
+    assert (row["lat"], round(row["lon"], 4)) == (33.7, 104.3628)
+
+
+def test_a_dry_run_of_an_import_says_so_to_the_controller_and_to_the_operator(desk, tmp_path, capsys):
+    file = tmp_path / "terminals.csv"
+    file.write_text(HEADER + "t-1,,沙川村,,,\n")
+    assert run(["terminal", "import", str(file), "--dry-run"]) == Code.DONE
+    assert desk.asked[-1][3]["dry_run"] is True
+    assert "Nothing was done" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("status", "detail", "shown"),
     [
-        (404, "沙坝村 is not known", ":4: 沙坝村 is not known"),
+        (422, "terminals.1: 沙坝村 is not known", ":4: 沙坝村 is not known"),
         (422, [{"loc": ["body", "terminals", 1, "languages"], "msg": "too many"}], ":4: languages: too many"),
-        (422, "t-1 is a simulated terminal", ":2: t-1 is a simulated terminal"),
+        (422, "terminals.0: only one\nterminals.1: another", ":2: only one"),
+        (422, "terminals.0: only one\nterminals.1: another", ":4: another"),
         (422, "the disk is full", ": the disk is full"),
     ],
 )
@@ -742,6 +771,67 @@ def test_what_the_controller_refuses_is_shown_at_its_line(desk, tmp_path, capsys
     desk.answers["POST", "/v1/terminals"] = (status, {"detail": detail})
     assert run(["terminal", "import", str(file)]) == Code.REFUSED
     assert f"{file}{shown}" in capsys.readouterr().err
+
+
+def test_what_is_exported_is_the_controllers_own_bytes(desk, tmp_path, capsys):
+    body = "\ufeffid,name\r\nt-1,东喇叭\r\n"
+    desk.answers["GET", "/v1/terminals/export"] = (200, body.encode())
+    assert run(["terminal", "export", "--out", str(tmp_path / "r.csv")]) == Code.DONE
+    assert (tmp_path / "r.csv").read_bytes() == body.encode()
+    assert run(["terminal", "export"]) == Code.DONE
+    assert capsys.readouterr().out.splitlines() == ["id,name", "t-1,东喇叭"]
+
+
+def test_a_terminal_is_retired_only_by_its_own_id(desk, monkeypatch, capsys):
+    desk.answers["POST", "/v1/terminals/t-1/retire"] = (200, {"id": "t-1"})
+    command = ["terminal", "retire", "t-1", "--reason", "烧毁"]
+    assert run(command) == Code.USAGE
+    monkeypatch.setattr(say, "at_terminal", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    assert run(command) == Code.FAILED
+    assert ("POST", "/v1/terminals/t-1/retire") not in [(m, p) for m, p, _, _ in desk.asked]
+    monkeypatch.setattr("sys.stdin", io.StringIO("t-1\n"))
+    assert run(command) == Code.DONE
+    assert desk.asked[-1][3] == {"reason": "烧毁"}
+    assert "never addressed again" in capsys.readouterr().err
+
+
+def test_a_replacement_prints_the_code_of_the_new_board(desk, capsys):
+    desk.answers["POST", "/v1/terminals/t-1/replace"] = (200, {"t-9": "ABCD-EFGH"})
+    assert run(["terminal", "replace", "t-1", "t-9", "--reason", "雷击", "--yes"]) == Code.DONE
+    assert desk.asked[-1][3] == {"by": "t-9", "reason": "雷击"}
+    assert capsys.readouterr().out == "t-9 ABCD-EFGH\n"
+
+
+@pytest.mark.parametrize(
+    ("lang", "wanted"),
+    [("en", ("DEAD", "its amplifier is broken")), ("zh", ("不能响", "功放故障"))],
+)
+def test_the_readiness_board_names_the_worst_in_the_operators_language(desk, capsys, lang, wanted):
+    desk.answers["GET", "/v1/readiness"] = (200, fake.readiness())
+    words.use(lang)
+    assert run(["terminal", "readiness"]) == Code.DONE
+    said = capsys.readouterr().out
+    assert [word for word in (*wanted, "城关镇", "t-1") if word not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("lang", "wanted"),
+    [
+        ("en", ("every Monday 10:00", "MISSED", "the controller was not running")),
+        ("zh", ("每周一 10:00", "错过")),
+    ],
+)
+def test_tests_are_listed_with_their_last_results_and_their_next_time(desk, capsys, lang, wanted):
+    desk.answers["GET", "/v1/tests"] = (200, fake.tests())
+    words.use(lang)
+    assert run(["terminal", "tests"]) == Code.DONE
+    said = capsys.readouterr().out
+    assert [word for word in wanted if word not in said] == []
+    desk.answers["GET", "/v1/tests"] = (200, [])
+    words.use(lang)
+    assert run(["terminal", "tests"]) == Code.DONE
+    assert "county.yaml" in capsys.readouterr().err
 
 
 def test_enrolment_codes_are_data(desk, capsys):

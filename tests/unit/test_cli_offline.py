@@ -21,6 +21,7 @@ from controller.cli import doctor, service, words
 from controller.cli.outcome import Code, Failure
 from controller.cli.program import run
 from support.fake_desk import FakeDesk
+from terminals.seal import KeyRole
 
 ROOT = Path(__file__).parents[2]
 CAP = ROOT / "tests" / "fixtures" / "cap" / "rainstorm-orange.cap.xml"
@@ -207,16 +208,16 @@ def test_config_schema_is_the_schema_that_is_shipped(capsys):
 
 
 def test_keys_are_made_once_privately_and_never_shown(county, capsys):
-    assert run(["keys", "create", "-c", str(county)]) == Code.DONE
+    assert run(["keys", "new", "--no-passphrase", "-c", str(county)]) == Code.DONE
     said = capsys.readouterr()
     folder = county.parent / "state" / "keys"
     files = {file.name: file for file in folder.iterdir()}
-    assert set(files) == {"actual.key", "exercise.key", "test.key", "service.key", "county.secret"}
+    assert set(files) == {*(f"{role}.key" for role in KeyRole), "county.secret", "public"}
     assert {stat.S_IMODE(file.stat().st_mode) for file in files.values()} == {0o600}
     for file in files.values():
         assert file.read_text().split()[-1] not in said.out + said.err
     before = {name: file.read_bytes() for name, file in files.items()}
-    assert run(["keys", "create", "-c", str(county)]) == Code.CONFIG
+    assert run(["keys", "new", "--no-passphrase", "-c", str(county)]) == Code.CONFIG
     assert "never overwritten" in capsys.readouterr().err
     assert {name: file.read_bytes() for name, file in files.items()} == before
 
@@ -262,13 +263,13 @@ def test_a_name_that_the_log_could_not_show_is_refused(name, capsys):
 @pytest.fixture
 def healthy(monkeypatch):
     """A machine on which nothing slow is looked at and nothing is wrong."""
-    monkeypatch.setattr(doctor, "_voice", lambda: iter([doctor.Finding("voice", "right", "there")]))
+    monkeypatch.setattr(doctor, "_voice", lambda _: iter([doctor.Finding("voice", "right", "there")]))
     monkeypatch.setattr(doctor, "_run", lambda *_: "yes")
     monkeypatch.setattr(doctor, "_packages", lambda _: iter(()))
 
 
 def test_doctor_is_content_with_a_healthy_machine(healthy, county, capsys):
-    run(["keys", "create", "-c", str(county)])
+    run(["keys", "new", "--no-passphrase", "-c", str(county)])
     with FakeDesk(county.parent / "api.sock") as desk:
         desk.answers["GET", "/readyz"] = (200, {"ready": True, "problems": []})
         capsys.readouterr()
@@ -289,7 +290,7 @@ def test_doctor_names_what_is_wrong_and_the_command_that_mends_it(healthy, count
     monkeypatch.setattr(doctor, "FREE_BYTES", 2**80)
     assert run(["doctor", "-c", str(county)]) == Code.FAILED
     said = capsys.readouterr().out
-    for mend in ("timedatectl set-ntp true", "fenghuo keys create", "make room", "systemctl start fenghuo"):
+    for mend in ("timedatectl set-ntp true", "fenghuo keys new", "make room", "systemctl start fenghuo"):
         assert mend in said
 
 
@@ -332,15 +333,15 @@ def test_no_other_distribution_owns_our_names_here():
 
 def test_a_voice_with_a_missing_part_is_wrong_and_a_whole_one_is_right(monkeypatch):
     from tts.voice import VoiceError, VoiceFailure
-    from tts.voices import kokoro
+    from tts.voices import weights
 
     def missing():
         raise VoiceError(VoiceFailure.MODEL, "no part 3")
 
-    monkeypatch.setattr(kokoro, "load_model", lambda: (b"", "d" * 64))
-    assert [f.state for f in doctor._voice()] == ["right"]
-    monkeypatch.setattr(kokoro, "load_model", missing)
-    (found,) = doctor._voice()
+    monkeypatch.setattr(weights, "load", lambda: b"")
+    assert [f.state for f in doctor._voice(None)] == ["right"]
+    monkeypatch.setattr(weights, "load", missing)
+    (found,) = doctor._voice(None)
     assert (found.state, found.text) == ("wrong", "no part 3")
 
 
@@ -363,7 +364,7 @@ def test_serve_with_a_wrong_configuration_is_exit_3(own_logging, tmp_path, capsy
 
 def test_serve_without_keys_is_exit_3_with_the_command_that_makes_them(own_logging, county, capsys):
     assert run(["serve", "-c", str(county)]) == Code.CONFIG
-    assert "fenghuo keys create" in capsys.readouterr().err
+    assert "fenghuo keys new" in capsys.readouterr().err
 
 
 def test_serve_where_it_may_not_write_is_exit_3(own_logging, county, capsys):
@@ -402,7 +403,7 @@ def _instead(monkeypatch, deed):
     closed = []
 
     @contextlib.asynccontextmanager
-    async def open_app(config, *, sandbox):
+    async def open_app(config, *, sandbox, pace):
         try:
             yield _App(deed)
         finally:

@@ -65,3 +65,74 @@ def test_nothing_to_say_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run(["tts", "say", "。", "--out", str(tmp_path / "a.mp3")]) == 1
     assert "voice" in capsys.readouterr().err
     assert not (tmp_path / "a.mp3").exists()
+
+
+COUNTY = """
+county: zhouqu
+mode: drill
+state_dir: {state}
+issuer: {{name: 舟曲县应急管理局}}
+broker: {{embedded: {{port: 18831}}}}
+listen: {{api: "127.0.0.1:18471", terminals: "127.0.0.1:18470"}}
+operators: [{{name: 王主任, token_sha256: "{token}"}}]
+"""
+
+
+@pytest.fixture
+def county(tmp_path: Path) -> Path:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    file = tmp_path / "county.yaml"
+    file.write_text(COUNTY.format(state=state, token="ab" * 32), encoding="utf-8")
+    return file
+
+
+def test_prepare_tells_how_many_how_long_and_how_large_without_making_any(
+    county: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["tts", "prepare", str(county), "--dry-run", "--hazard", "rainstorm", "--json"]) == 0
+    figure = json.loads(capsys.readouterr().out)
+    assert (
+        figure["messages"] == figure["wanted"] == 4 * 4 * 20
+    )  # colours, stages, 19 townships and the county
+    assert figure["estimated"]
+    assert 9 < figure["minutes"] * 60 / figure["messages"] < 20
+    assert figure["megabytes"] == pytest.approx(figure["minutes"] * 60 * 4_000 / 1e6, abs=0.5)
+    assert not list((county.parent / "state").rglob("index/*.json"))
+    assert run(["tts", "prepare", str(county), "--dry-run", "--most", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["messages"] == 3
+
+
+@pytest.mark.parametrize("wrong", [["--hazard", "rain"], ["--stage", "last"]])
+def test_prepare_refuses_what_there_is_not(
+    county: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]
+) -> None:
+    assert run(["tts", "prepare", str(county), "--dry-run", *wrong]) == 2
+    assert wrong[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["say", "--out", "x.mp3"], ["compare", "--out", "."]])
+def test_no_siren_can_be_made_at_the_command_line(
+    verb: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["tts", verb[0], "请注意。", *verb[1:], "--signal", "siren_raid"]) == 2
+    assert "siren_raid" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_voice_that_nobody_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from controller.cli import sounds
+
+    with pytest.raises(sounds.Failure, match="nobody"):
+        sounds._opened("nobody", "zh", None, None)  # type: ignore[arg-type]
+
+
+def test_playing_without_pyaudio_says_how_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from controller.cli import sounds
+
+    monkeypatch.setitem(sys.modules, "pyaudio", None)
+    with pytest.raises(sounds.Failure, match="PyAudio"):
+        sounds.played(b"")

@@ -211,7 +211,9 @@ def test_positions_that_are_still_gcj02_are_suspected(tmp_path: Path) -> None:
         lat, lon = map(float, to_gcj02(*unit.position))
         rows.append(f"{unit.key}v01,{unit.name[:-1]}村,,,{unit.key},{lat:.6f},{lon:.6f},measured,")
     (tmp_path / "p" / "villages.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    (tmp_path / "p" / "terminals.csv").write_text("village_key,name,lat,lon,position\n", encoding="utf-8")
+    (tmp_path / "p" / "terminals.csv").write_text(
+        "village_key,name,lat,lon,position,speaker\n", encoding="utf-8"
+    )
     found = [str(finding) for finding in examine(str(tmp_path / "p")) if finding.level is Level.ERROR]
     assert [line for line in found if "the positions look like GCJ-02, not WGS-84" in line], found
 

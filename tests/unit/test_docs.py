@@ -27,7 +27,8 @@ PAGES = sorted(
 )
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SETTINGS = {
-    "county", "mode", "state_dir", "keys_dir", "issuer", "broker", "listen", "operators", "feeds", "release",
+    "county", "mode", "state_dir", "keys_dir", "keys_passphrase_file", "issuer", "broker", "listen",
+    "operators", "feeds", "release",
     "hold_hook", "voice", "broadcast", "targeting", "fatigue", "earthquake",
 }  # fmt: skip
 BASE = {

@@ -20,6 +20,7 @@ from controller.cli import reasons
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("alerts", "terminals", "tts", "config", "controller", "simulators")
 UNSEEN_FILES: Final = {
+    "controller/brokers.py": "configuration of a broker",
     "controller/cli/help.py": "translates what typer says",
     "controller/cli/reference.py": "writes docs/cli.md",
     "controller/cli/words.py": "worded in both languages itself",
@@ -27,7 +28,16 @@ UNSEEN_FILES: Final = {
     "controller/metrics.py": "help texts of Prometheus",
     "controller/store/migrations": "SQL",
     "controller/store/tables.py": "SQL",
+    "terminals/agent/control.py": "read at the terminal, by whoever stands there",
+    "terminals/agent/files.py": "read at the terminal, by whoever stands there",
+    "terminals/agent/link.py": "read at the terminal, by whoever stands there",
+    "terminals/agent/post.py": "read at the terminal, by whoever stands there",
+    "terminals/certificate.py": "read at the terminal, by whoever stands there",
+    "terminals/agent/program.py": "read at the terminal, by whoever stands there",
+    "terminals/agent/settings.py": "read at the terminal, by whoever stands there",
+    "terminals/agent/state.py": "read at the terminal, by whoever stands there",
     "tts/floor/make.py": "run by a developer",
+    "simulators/chaos.py": "details of a drill's log; the sheet is worded in both languages",
     "tts/worker.py": "another process; its words reach logs only",
     "simulators/broker.py": "configuration of a broker",
     "simulators/dialects.py": "documents of simulated sources",
@@ -46,6 +56,9 @@ UNSEEN_TEXTS: Final = {
     "resourceDesc mimeType size uri derefUri digest": "elements of CAP",
     "areaDesc polygon circle geocode altitude ceiling": "elements of CAP",
     "valueName value": "elements of CAP",
+    "Fenghuo 7 7": "the name of an authority",
+    "7 clear 7": "a line of a key file",
+    "7 scrypt:7:7 7": "a line of a key file",
 }
 GLUE: Final = frozenset(("7 is 7", "7 of 7", " of 7", "7 to 7", "there is no 7", "read as 7: "))
 """What joins parts that are never shown alone: the catalogue has an entry for each whole."""

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,8 +80,100 @@ def test_a_write_that_fails_half_way_leaves_the_old_state(
 def test_leftovers_of_a_kill_are_swept(tmp_path: Path) -> None:
     (tmp_path / "clips" / "ab").mkdir(parents=True)
     (tmp_path / "clips" / "ab" / ".part-x").write_bytes(b"half")
-    Library(tmp_path)
+    Library(tmp_path)  # it may be another process's, and be finished in a moment
+    assert list(tmp_path.rglob(".part-*"))
+    Library(tmp_path, now=lambda: time.time() + 700)
     assert not list(tmp_path.rglob(".part-*"))
+
+
+def used(library: Library, n: int, at: float, *, key: bool = True) -> str:
+    """A clip of 1,000 bytes, last used then."""
+    data = bytes([n]) * 1_000
+    sha256 = library.put(data)
+    if key:
+        library.add(f"{n:064x}", data, ClipRecord(sha256, 1_000, 1.0, -15, -2, "mp3", "zh", "v", True, "x"))
+    os.utime(library.path(sha256), (at, at))
+    return sha256
+
+
+def test_the_least_recently_used_make_room_and_their_records_go_with_them(tmp_path: Path) -> None:
+    now = [1_000_000.0]
+    library = Library(tmp_path, budget=5_000, now=lambda: now[0])
+    clips = [used(library, n, now[0] - 9_000 + n) for n in range(5)]
+    assert library.get(f"{0:064x}") is not None  # used again, so it stays
+    used(library, 9, now[0])
+    assert [library.verify(sha256) for sha256 in clips] == [True, False, False, True, True]
+    assert library.size == 4_000
+    assert sorted(int(p.stem, 16) for p in (tmp_path / "index").iterdir()) == [0, 3, 4, 9]
+
+
+def test_what_is_pinned_or_in_use_is_never_evicted_also_after_a_restart(tmp_path: Path) -> None:
+    now = [1_000_000.0]
+    library = Library(tmp_path, budget=2_000, now=lambda: now[0])
+    airing = used(library, 1, now[0] - 9_000)
+    library.pin([airing], "B-1", now[0] + 100)
+    library = Library(tmp_path, budget=2_000, now=lambda: now[0])
+    young = [used(library, n, now[0] - 60) for n in range(2, 6)]
+    assert all(library.verify(sha256) for sha256 in (airing, *young))
+    now[0] += 99  # the last second of its pin
+    assert library.pinned() == {airing}
+    used(library, 6, now[0])
+    assert library.verify(airing)
+    now[0] += 4_000
+    used(library, 7, now[0])
+    assert not library.verify(airing)
+    library.pin([young[0]], "set", now[0] + 9_000)
+    library.unpin("set")
+    assert library.pinned() == frozenset()
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b"[]", b'{"a": 1}', b"\xff"])
+def test_damaged_pins_hold_everything_that_is_here(tmp_path: Path, torn: bytes) -> None:
+    library = Library(tmp_path)
+    kept = used(library, 1, 0)
+    (tmp_path / "pins.json").write_bytes(torn)
+    now = time.time()
+    library = Library(tmp_path, budget=1_000, now=lambda: now)
+    used(library, 2, now)
+    assert library.verify(kept)
+
+
+KILLED = """
+import os, sys, itertools
+from pathlib import Path
+from tts.library import ClipRecord, Library
+library = Library(Path(sys.argv[1]), budget=40_000)
+for n in itertools.count():
+    data = n.to_bytes(4, "big") * 500
+    sha = library.put(data)
+    library.add(f"{n:064x}", data, ClipRecord(sha, len(data), 1.0, -15, -2, "mp3", "zh", "v", True, str(n)))
+    os.utime(library.path(sha), (1, 1))
+    if n % 5 == 0:
+        library.pin([sha], "aired", 9e9)
+    print(n, sha, flush=True)
+"""
+
+
+def test_a_kill_at_any_moment_leaves_whole_clips_and_the_pin(tmp_path: Path) -> None:
+    for round_ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(23 + 7 * round_):
+            assert process.stdout.readline()
+        process.kill()
+        process.wait()
+        library = Library(tmp_path, budget=40_000)
+        held = list((tmp_path / "clips").glob("*/*.clip"))
+        assert held
+        assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in held)
+        assert library.pinned()
+        assert all(library.verify(clip) for clip in library.pinned())
+        for entry in (tmp_path / "index").glob("*.json"):
+            found = library.get(entry.stem)
+            assert found is None or library.verify(found.sha256)
+        assert library.size == sum(path.stat().st_size for path in (tmp_path / "clips").glob("*/*.clip"))
 
 
 def test_a_record_of_other_bytes_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Not reached is a fact: what is known of each, the mute villages first, and never a guess."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from config.counties import load_county
+from controller.store.records import BroadcastRow, BroadcastState
+from controller.summary import Summary, summarise
+from terminals import delivery
+from terminals.broadcast import Broadcast, Kind, Lane, Priority, Variant
+from terminals.delivery import Facts, State
+from terminals.model import Terminal
+
+COUNTY = load_county("zhouqu").county
+VILLAGES = [v.key for v in COUNTY.villages[:3]]
+TERMINALS = {f"t-{n}": Terminal(f"t-{n}", f"t-{n}", v, enrolled=True) for n, v in enumerate(VILLAGES)}
+T0 = 1_795_000_000_000
+SENT: Facts = {(1, State.SENT, ""): (T0, "")}
+PLAYED: Facts = {**SENT, (1, State.PLAYING, ""): (T0 + 900, ""), (1, State.PLAYED, ""): (T0 + 9_000, "")}
+FLOOR: Facts = {
+    **SENT,
+    (1, State.ACCEPTED, ""): (T0 + 100, ""),
+    (1, State.PLAYING, delivery.FLOOR): (T0 + 20_000, ""),
+}
+
+
+def told(facts: dict[str, Facts], *, play_at: int = 0, **changes: object) -> Summary:
+    plan = Broadcast(
+        "B1", "A1", "e", Kind.ACTUAL, Priority.of(Kind.ACTUAL, Lane.NORMAL, 2, 4), tuple(facts), (),
+        (Variant("zh", "mp3", "a" * 64, 1, 5.0),), 1, 100, T0 + 60_000, play_at=play_at,
+    )  # fmt: skip
+    row = replace(BroadcastRow(BroadcastState.SENDING, T0, plan, b"{}"), **changes)  # type: ignore[arg-type]
+    return summarise(
+        row, "h", facts, TERMINALS, COUNTY,
+        waiting=0,
+        last_seen={"t-1": T0 - 60_000}.get,
+        silent_villages=[COUNTY.villages[5].key],
+        clock_error={"t-0": 7}.get,
+    )  # fmt: skip
+
+
+def words_of(summary: Summary, terminal: str) -> str:
+    return next(m.words for m in summary.not_reached if m.terminal == terminal)
+
+
+def test_villages_where_nothing_sounded_come_first_and_say_what_is_known() -> None:
+    refused: Facts = {**SENT, (1, State.REFUSED, "bad-signature"): (T0 + 5, "")}
+    summary = told({"t-0": PLAYED, "t-1": SENT, "t-2": refused})
+    assert [m.targeted for m in summary.mute] == [0, 1, 1]  # that without any loudspeaker first
+    assert COUNTY.village(VILLAGES[0]).name not in [m.village for m in summary.mute]
+    assert "refused bad-signature" in {w for m in summary.mute for w in m.words}
+    assert "no report since" in words_of(summary, "t-1")
+    assert "last seen" in words_of(summary, "t-1")
+
+
+def test_the_generic_sentence_alone_is_not_counted_as_playing_and_is_said() -> None:
+    summary = told({"t-0": FLOOR})
+    assert (summary.total.floor, summary.total.playing, summary.total.silent) == (1, 0, 0)
+    assert "generic sentence" in words_of(summary, "t-0")
+    assert State.PLAYING not in summary.latency
+    assert [m.targeted for m in summary.mute] == [0]  # something was heard in its village
+
+
+def test_what_was_replaced_before_it_was_sent_says_by_which() -> None:
+    summary = told({"t-0": {}}, state=BroadcastState.SUPERSEDED, stopped_by="B2")
+    assert words_of(summary, "t-0") == "not sent: B2 replaced it"
+
+
+def test_given_up_after_a_last_word_it_says_when_that_was_and_no_cause() -> None:
+    facts: Facts = {
+        **SENT,
+        (1, State.ACCEPTED, ""): (T0 + 100, ""),
+        (1, State.EXPIRED, delivery.UNREACHED): (T0 + 99_000, ""),
+    }
+    words = words_of(told({"t-1": facts}), "t-1")
+    assert words.startswith("nothing after")
+    assert "last seen" in words
+
+
+@pytest.mark.parametrize(("late", "started"), [(500, 2), (5_000, 1)])
+def test_the_achieved_spread_counts_who_was_on_time_and_whose_clock_is_not_known(
+    late: int, started: int
+) -> None:
+    second: Facts = {**SENT, (1, State.PLAYING, ""): (T0 + 900 + late, "")}
+    together = told({"t-0": PLAYED, "t-1": second}, play_at=T0 + 900).together
+    assert together is not None
+    assert (together.started, together.late) == (started, 2 - started)
+    assert together.spread_ms == (late if started == 2 else None)
+    assert together.error_ms == 7
+    assert together.unmeasured == started - 1
