@@ -82,7 +82,7 @@ def _of_itself(terminal: Terminal, sandbox: bool) -> Iterator[str]:
         yield f"{terminal.id}: a sandbox controller takes only simulated terminals (sim-…)"
     if terminal.id.lower() in _RESERVED:
         yield f"{terminal.id}: this is the controller's name at the broker; no terminal may have it"
-    if terminal.name[:1] in _FORMULA or not terminal.name.isprintable():
+    if terminal.name.startswith(tuple(_FORMULA)) or not terminal.name.isprintable():
         yield f"the name {terminal.name!r} begins like a formula of a spreadsheet, or has control characters"
     for language in terminal.languages:
         if not _LANGUAGE.fullmatch(language) or not _TAGS.fullmatch(language.split("-")[0]):

@@ -64,6 +64,8 @@ START_S: Final = 120.0
 """Until the controller is there, and until the fleet is."""
 PHASE_S: Final = 60.0
 """A healthy machine needs a tenth; what has not happened by then is a broken promise."""
+VOICING_S: Final = 300.0
+"""A dozen whole messages of half a minute each, on a machine that does all else too."""
 QUIET_S: Final = 2.0
 """How long it is listened whether something sounds that must not."""
 STOP_S: Final = 20.0
@@ -759,12 +761,16 @@ class _World:
         return found
 
     async def _over(self) -> None:
-        """Until no broadcast waits for anybody who is here; PHASE_S at most."""
+        """Until no broadcast waits for anybody who is here; PHASE_S at most once all are voiced, which of a
+        storm's messages takes its time."""
+        last = time.monotonic() + VOICING_S
         end = time.monotonic() + PHASE_S
-        while time.monotonic() < end:
+        while time.monotonic() < min(end, last):
             told = [await self._ask(f"/v1/broadcasts/{b}") for b in await self._mine()]
             if not any(_open(one, self.reachable) for one in told):
                 return
+            if any(one["state"] == "voicing" for one in told):
+                end = time.monotonic() + PHASE_S
             await asyncio.sleep(0.3)
 
     async def judge(self) -> tuple[Promise, ...]:

@@ -605,6 +605,7 @@ async def test_a_real_county_takes_real_terminals_once_and_no_simulated_ones(tmp
         assert code == 6
         assert "sandbox" in err
         what = [row["what"] for row in json.loads((await site.cli("audit", "--json", *here))[1])]
+        what = [deed for deed in what if deed != "stage.place"]  # held sets are placed in their own time
         assert what == ["terminal.enrol", "terminal.code", "terminal.import"]
     code, _, err = await site.cli("serve", "--sandbox", *here)
     assert code == 3  # a county's state never becomes a drill's

@@ -394,7 +394,7 @@ _LATER, _CORE = Compromised._later, Core.__init__
 HOLES: dict[str, tuple[tuple[tuple[object, str, object], ...], str]] = {
     "seals are not looked at": (
         ((Core, "__init__", lambda *a, **k: _CORE(*a, **k, opener=_gullible)),),
-        "sounded what nobody sent",
+        "sounded what nobody sent|is no target",  # whichever forgery comes first
     ),
     "everything is for everybody": (((Core, "_targeted", lambda *_: True),), "is no target"),
     "reports need no seal": (
@@ -428,7 +428,7 @@ async def test_a_hole_in_any_of_the_walls_is_found_by_it(
         except AssertionError as error:
             noticed = str(error)
             break
-    assert found in noticed
+    assert any(one in noticed for one in found.split("|"))
 
 
 def _lie_of_a_receipt(self: Compromised) -> None:

@@ -43,6 +43,9 @@ class Waiting:
             for i in self.ids
         ]
 
+    async def doubted(self) -> list[Any]:
+        return []
+
     async def lapse(self, row: Any) -> bool:
         self.ids.remove(row.id)
         return True

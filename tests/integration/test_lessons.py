@@ -210,6 +210,9 @@ class Waiting:
         hold = {"headline": "暴雨", "reason": "hold", "msg_type": "Alert", "expires": self.expires}
         return [SimpleNamespace(id="A1", created=0, **hold)]
 
+    async def doubted(self) -> list[Any]:
+        return []
+
     async def lapse(self, _: object) -> bool:
         if self.full:
             self.full -= 1

@@ -41,7 +41,10 @@ def test_phonemes_follow_the_readings_and_lose_no_letter(tmp_path: Path) -> None
     engine = kokoro.Kokoro(tmp_path)
     readings = {"舟曲": ("zhou1", "qu3"), "宕昌": ("tan4", "chang1")}
     assert engine.phonemes("舟曲县", readings).startswith("ꭧou→ʨʰy↓ ")
-    assert engine.phonemes("舟曲县", {}).startswith("ꭧou→ʨʰy→")
+    assert engine.phonemes("舟曲县", {}).startswith("ꭧou→ʨʰy↓ ")  # a trap that is known everywhere
+    assert engine.phonemes("舟曲县", {"舟曲": ("zhou1", "qu1")}).startswith(
+        "ꭧou→ʨʰy→"
+    )  # the county has the last word
     assert engine.phonemes("去宕昌。", readings).endswith("tʰa↘nꭧʰa→ŋ .")
     assert engine.phonemes("G五六高速", {}) == engine.phonemes("记五六高速", {})
     long = "河水上涨很快，" * 18
