@@ -354,7 +354,7 @@ class Dispatcher:
             if len(run.settled) == len(run.facts):
                 await self._done(run)
                 wait = run.row.broadcast.expires_ms - self.now()
-                if wait <= 0 or run.shut:
+                if (wait <= 0 or run.shut) and len(run.settled) == len(run.facts):  # nobody joined meanwhile
                     break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait / 1000):
@@ -839,7 +839,7 @@ class Dispatcher:
     async def _stops_first(self, terminal: str) -> None:
         """Before the time: a Play that a broker kept for it waits there for the time to be judged by, and
         would sound between that and the Stop."""
-        for run in self.runs.values():
+        for run in tuple(self.runs.values()):  # others begin and end while one is sent
             if run.stop and terminal in run.facts and terminal not in run.settled:
                 command = next((c for c in run.stop if terminal in c.terminals), run.stop[0])
                 await self._send(terminal, command.envelope, command.expires)
@@ -847,14 +847,17 @@ class Dispatcher:
     async def _catch_up(self, terminal: str, groups: tuple[str, ...]) -> None:
         """Only the controller decides what a returning terminal gets: what is still valid, at once."""
         now = self.now()
-        for run in self.runs.values():
+        for run in tuple(self.runs.values()):  # others begin and end while one is sent
             if run.row.broadcast.expires_ms <= now or run.row.state is BroadcastState.VOICING:
+                continue
+            if self.runs.get(run.id) is not run:
                 continue
             if terminal not in run.facts:
                 if run.stopping or run.shut or not set(groups) & set(run.row.broadcast.groups):
                     continue
-                await self._ledger.keep(partial(self._store.add_delivery, run.id, terminal, wall_ms()))
+                # First: a run that has one to reach does not end.
                 run.facts[terminal], run.tried[terminal] = {}, Tried(1 if run.is_published else 0)
+                await self._ledger.keep(partial(self._store.add_delivery, run.id, terminal, wall_ms()))
                 log.info("%s: %s joins late", run.id, terminal)
             if terminal in run.settled:
                 if run.stopping or not delivery.may_be_forged(run.facts[terminal]):

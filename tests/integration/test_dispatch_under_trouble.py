@@ -15,7 +15,7 @@ from controller import dispatch, ledger
 from controller.clock import wall_ms
 from controller.desk import Released
 from controller.store import StoreError
-from controller.store.records import BroadcastState, Outcome
+from controller.store.records import BroadcastState, Entry, Outcome
 from controller.summary import summarise
 from support.county import CONFIG, LIMIT_S, County, a_county, cap
 from support.quakes import SEISMIC, positioned, report, taken
@@ -332,3 +332,37 @@ async def test_nothing_is_sent_of_a_broadcast_whose_time_is_over(county: County)
     plays = [e for _, e in county.village.sent[sent:] if b'"play"' in e]
     assert plays == []
     assert {delivery.shown(f).state for f in run.facts.values()} == {State.EXPIRED}
+
+
+async def test_broadcasts_begin_and_end_while_a_returning_terminal_is_caught_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by chance on a loaded machine: it ended the whole of dispatch."""
+    async with a_county(tmp_path, play_s=3_600.0) as county:
+        dispatcher = county.dispatcher
+        given = await county.give(cap())
+        assert given.broadcast is not None
+        async with asyncio.timeout(LIMIT_S):
+            while not (heard := county.village.heard(given.broadcast)):
+                await asyncio.sleep(0.02)
+        run, terminal = dispatcher.runs[given.broadcast], min(heard)
+        sent: list[bytes] = []
+
+        async def send(terminal: str, envelope: bytes, expires: int) -> None:
+            sent.append(envelope)
+            dispatcher.runs[f"begun-{len(sent)}"] = run
+            dispatcher.runs.pop(f"begun-{len(sent) - 1}", None)
+
+        monkeypatch.setattr(dispatcher, "_send", send)
+        groups = dispatcher._groups_of(terminal)
+        assert groups
+        await dispatcher._catch_up(terminal, groups)
+        assert len(sent) == 1
+        await dispatcher.stop(given.broadcast, Entry("李值班", "stop", given.broadcast))
+        async with asyncio.timeout(LIMIT_S):
+            while not run.stop:
+                await asyncio.sleep(0.02)
+        run.settled.discard(terminal)
+        await dispatcher._stops_first(terminal)
+        assert len(sent) > 1
+        dispatcher.runs = {given.broadcast: run}
