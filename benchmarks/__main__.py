@@ -10,17 +10,43 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks import cap, fast, lifecycle, quake, report, road, speech, start, targeting
+from benchmarks import (
+    cap,
+    fast,
+    fleet_cost,
+    lifecycle,
+    prepare,
+    quake,
+    report,
+    road,
+    speech,
+    start,
+    targeting,
+)
 from benchmarks import fan as fan_
 from benchmarks.fan import Fan
 from benchmarks.floor import CFloor, c_floor
 from benchmarks.site import Failed, Voice
 from simulators.broker import EmbeddedBroker, MosquittoBroker, mosquitto_binary
 
-PARTS: Final = ("road", "fan", "fast", "start", "quake", "lifecycle", "targeting", "cap", "speech")
+PARTS: Final = (
+    "road",
+    "fan",
+    "fast",
+    "start",
+    "quake",
+    "lifecycle",
+    "targeting",
+    "cap",
+    "speech",
+    "prepare",
+    "fleet",
+)
+HALVES: Final = ("speech-time", "speech-errors")
+"""Of ``speech``: the one needs a quiet machine, the other only patience."""
 
 
-async def run(quick: bool, parts: Sequence[str]) -> str:
+async def run(quick: bool, parts: Sequence[str], tiny: bool = False) -> str:
     """Everything asked for, in order; what fails is a line in the result, not the end of it."""
     pages = [report.machine(quick)]
     if "road" in parts:
@@ -29,7 +55,7 @@ async def run(quick: bool, parts: Sequence[str]) -> str:
     if "fan" in parts:
         pages.append(await _fan(quick))
     if "fast" in parts:
-        pages.append(await _fast(quick))
+        pages.append(await _fast(fast.TINY if tiny else fast.QUICK if quick else fast.WHOLE))
     if "start" in parts:
         say("starts of the CLI")
         try:
@@ -48,9 +74,18 @@ async def run(quick: bool, parts: Sequence[str]) -> str:
     if "cap" in parts:
         say("the CAP corpus")
         pages.append(cap.page(quick))
-    if "speech" in parts:
-        say("speech, and what is heard of it")
-        pages.append(await speech.page(quick))
+    if {"speech", "speech-time"} & set(parts):
+        say("speech: how soon, and what a minute costs")
+        pages.append(await speech.time_page(quick))
+    if {"speech", "speech-errors"} & set(parts):
+        say("speech: what is heard of it")
+        pages.append(await speech.errors_page(quick))
+    if "prepare" in parts:
+        say("what a county will have to say, spoken ahead")
+        pages.append(await prepare.page(quick))
+    if "fleet" in parts:
+        say("one simulated terminal")
+        pages.append(await asyncio.to_thread(fleet_cost.page, quick))
     pages.append(report.end())
     return "\n".join(pages)
 
@@ -103,11 +138,11 @@ async def _fan(quick: bool) -> str:
     return report.fans(fans, lossy, rows, skipped or ("" if mosquitto else "mosquitto: not on this machine"))
 
 
-async def _fast(quick: bool) -> str:
+async def _fast(amount: fast.Amount) -> str:
     if mosquitto_binary() is None:
         return report.failure("E. The fast lane", Failed("mosquitto is not on this machine"))
     async with c_floor() as tool:
-        return await fast.page(quick, tool if isinstance(tool, CFloor) else None, say)
+        return await fast.page(amount, tool if isinstance(tool, CFloor) else None, say)
 
 
 def _c(tool: CFloor, terminals: int, rounds: int, mosquitto: bool) -> list[report.CRow]:
@@ -131,13 +166,16 @@ def say(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small version, less than two minutes")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
+    parser.add_argument(
+        "--tiny", action="store_true", help="does every row of `fast` run? no number means much"
+    )
+    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join((*PARTS, *HALVES))}")
     parser.add_argument("--out", type=Path, help="write the tables there, too")
     given = parser.parse_args()
     parts = given.only.split(",")
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"--only {sorted(unknown)[0]}: there are {', '.join(PARTS)}")
-    text = asyncio.run(run(given.quick, parts))
+    if unknown := set(parts) - {*PARTS, *HALVES}:
+        parser.error(f"--only {sorted(unknown)[0]}: there are {', '.join((*PARTS, *HALVES))}")
+    text = asyncio.run(run(given.quick or given.tiny, parts, given.tiny))
     print(text)
     if given.out is not None:
         given.out.write_text(text + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -24,11 +25,12 @@ from zoneinfo import ZoneInfo
 import aiomqtt
 import httpx2
 
+from benchmarks import fan
 from benchmarks.floor import CFloor, RawClient
 from benchmarks.site import STEP_S, Child, Failed, Site, site
 from controller import keys as county_keys
 from simulators import mqtt_lite
-from simulators.broker import MosquittoBroker
+from simulators.broker import EmbeddedBroker, MosquittoBroker
 from terminals import wire
 from terminals.seal import KeyRing, KeyRole, open_command, open_report, seal_report
 from terminals.transports.mqtt import Endpoint, MqttTransport
@@ -41,9 +43,41 @@ PAUSE_S: Final = 0.5
 CLIP_BYTES: Final = 300_000
 LISTENERS: Final = 200
 """Connections of the download benchmark at a time: terminals spread their fetching."""
-REPORTS: Final = 5_000
 PINGS: Final = 30
-IDLE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much of each is measured."""
+
+    sizes: tuple[tuple[int, int, float], ...]
+    """Terminals, rounds, seconds that one playing takes: longer than the burst, as a real one is."""
+    rounds: int
+    """Of one idle terminal, and of what needs no fleet."""
+    listeners: int
+    """Terminals that a clip goes to."""
+    downloads: int
+    """Rounds of that."""
+    reports: int
+    """In one round of a reader."""
+    defaults: int
+    """Terminals behind brokers with their default limits."""
+    idle_s: float = 5.0
+
+
+WHOLE: Final = Amount(
+    ((1_000, 15, 1.0), (6_000, 15, 3.0), (10_000, 15, 5.0)),
+    rounds=15,
+    listeners=1_000,
+    downloads=5,
+    reports=5_000,
+    defaults=10_000,
+)
+QUICK: Final = Amount(
+    ((1_000, 3, 1.0),), rounds=3, listeners=1_000, downloads=1, reports=5_000, defaults=2_000
+)
+TINY: Final = Amount(((5, 1, 0.5),), rounds=1, listeners=5, downloads=1, reports=50, defaults=5, idle_s=0.1)
+"""Says nothing of speed, but that every row can be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +146,9 @@ def warning(number: int) -> bytes:
 <value>{COUNTY}</value></geocode></area></info></alert>""".encode()
 
 
-async def measure(terminals: int, rounds: int, playing_s: float, tool: CFloor | None) -> Size:
+async def measure(
+    terminals: int, rounds: int, playing_s: float, tool: CFloor | None, idle_s: float = 5.0
+) -> Size:
     """`rounds` of the controller and of the raw client in turn, and the C fleet at the end."""
     size = Size(terminals)
     _, clip = generic.generic("actual", "first", HAZARD)
@@ -123,13 +159,13 @@ async def measure(terminals: int, rounds: int, playing_s: float, tool: CFloor | 
                 await asyncio.sleep(2)
                 size.memory["connected"] = here.controller.memory_mb()
                 before = here.controller.cpu_s()
-                await asyncio.sleep(IDLE_S)
-                size.idle_cpu = (here.controller.cpu_s() - before) / IDLE_S
+                await asyncio.sleep(idle_s)
+                size.idle_cpu = (here.controller.cpu_s() - before) / idle_s
                 await _rounds(size, here, fleet, rounds)
                 size.memory["peak"] = here.controller.memory_mb("VmHWM")
             if tool is not None:
-                fan = await asyncio.to_thread(tool.fan, broker.port, terminals, rounds)
-                size.c_has, size.c_back = fan.has, fan.reported
+                least = await asyncio.to_thread(tool.fan, broker.port, terminals, rounds)
+                size.c_has, size.c_back = least.has, least.reported
     except Failed as error:
         size.failed = str(error)
     return size
@@ -300,20 +336,20 @@ def _pump(port: int, count: int, go: Any) -> None:
     asyncio.run(run())
 
 
-async def readers(rounds: int) -> dict[str, list[float]]:
+async def readers(rounds: int, reports: int) -> dict[str, list[float]]:
     """Reader → µs of this process's CPU per report, one per round: all through one mosquitto, in turn."""
     found: dict[str, list[float]] = {"ours (aiomqtt, read past its parser)": [], "aiomqtt as it is": []}
     with MosquittoBroker() as broker:
         for _ in range(rounds):
             for name, values in found.items():
-                values.append(await _read(broker.port, own=name.startswith("ours")))
+                values.append(await _read(broker.port, reports, own=name.startswith("ours")))
     return found
 
 
-async def _read(port: int, *, own: bool) -> float:
+async def _read(port: int, reports: int, *, own: bool) -> float:
     context = multiprocessing.get_context("spawn")
     go = context.Event()
-    pump = context.Process(target=_pump, args=(port, REPORTS, go), daemon=True)
+    pump = context.Process(target=_pump, args=(port, reports, go), daemon=True)
     pump.start()
     came = 0
     whole = asyncio.Event()
@@ -322,7 +358,7 @@ async def _read(port: int, *, own: bool) -> float:
     def arrived(_terminal: str, _payload: bytes) -> None:
         nonlocal came
         came += 1
-        if came == REPORTS:
+        if came == reports:
             whole.set()
 
     async def ours() -> None:
@@ -350,14 +386,14 @@ async def _read(port: int, *, own: bool) -> float:
             await whole.wait()
             spent = time.process_time() - before
     except TimeoutError:
-        raise Failed(f"{came} of {REPORTS} reports were read") from None
+        raise Failed(f"{came} of {reports} reports were read") from None
     finally:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
         await asyncio.to_thread(pump.join, 10)
         if pump.is_alive():
             pump.kill()
-    return spent * 1e6 / REPORTS
+    return spent * 1e6 / reports
 
 
 async def nagle(rounds: int) -> dict[str, list[float]]:
@@ -429,27 +465,26 @@ def _median_us(one: Callable[[], object], rounds: int) -> float:
 # --- the page --------------------------------------------------------------------------------------------
 
 
-async def page(quick: bool, tool: CFloor | None, say: Callable[[str], None]) -> str:
+async def page(amount: Amount, tool: CFloor | None, say: Callable[[str], None]) -> str:
     """All of it as a markdown section; what fails is a line in it."""
-    plan = [(1_000, 3, 1.0)] if quick else [(1_000, 15, 1.0), (6_000, 15, 3.0), (10_000, 15, 5.0)]
-    rounds = 3 if quick else 15
     say("fast lane, one terminal")
-    idle = await measure(1, rounds, 1.0, None)
+    idle = await measure(1, amount.rounds, 1.0, None, amount.idle_s)
     sizes = []
-    for terminals, count, playing_s in plan:
+    for terminals, count, playing_s in amount.sizes:
         say(f"fast lane, {terminals} terminals")
-        sizes.append(await measure(terminals, count, playing_s, tool))
+        sizes.append(await measure(terminals, count, playing_s, tool, amount.idle_s))
     lines: list[str] = []
-    say("fast lane, a clip of 300 KB")
-    try:
-        lines += _downloads([await download(1_000) for _ in range(1 if quick else 5)])
-    except Failed as error:
-        lines.append(f"- clip of 300 KB: **not measured**: {error}")
-    say("fast lane, readers")
-    try:
-        lines += _side_by_side(await readers(rounds), await nagle(rounds))
-    except Failed as error:
-        lines.append(f"- readers: **not measured**: {error}")
+    for what, made in (
+        ("a clip of 300 KB", _clips(amount)),
+        ("readers", _readers(amount)),
+        ("TCP_NODELAY", _nagle(amount)),
+        ("brokers with their default limits", _defaults(amount)),
+    ):
+        say(f"fast lane, {what}")
+        try:
+            lines += await made
+        except Failed as error:
+            lines.append(f"- {what}: **not measured**: {error}")
     if sizes[-1].ring is not None:
         each = verifying(sizes[-1].command, sizes[-1].ring)
         lines.append(f"- a terminal verifies and decodes one command in {each:.0f} µs")
@@ -514,9 +549,10 @@ def _lanes(sizes: Sequence[Size], idle: Size) -> str:
     return "\n".join(text) + "\n"
 
 
-def _downloads(rows: Sequence[Download]) -> list[str]:
+async def _clips(amount: Amount) -> list[str]:
+    rows = [await download(amount.listeners) for _ in range(amount.downloads)]
     return [
-        f"- {CLIP_BYTES // 1000} KB to {rows[0].terminals:,} over HTTP: "
+        f"- {CLIP_BYTES // 1000} KB to {amount.listeners:,} over HTTP: "
         f"{_ms([r.megabytes_s for r in rows])} MB/s; the controller's loop was "
         f"held up {_ms([r.loop_worst_ms for r in rows])} ms at the worst",
         _bar(
@@ -528,12 +564,42 @@ def _downloads(rows: Sequence[Download]) -> list[str]:
     ]
 
 
-def _side_by_side(found: dict[str, list[float]], delay: dict[str, list[float]]) -> list[str]:
-    lines = [
-        f"- one report read, {name}: {_ms(values)} µs of CPU ({len(values)} rounds of {REPORTS:,})"
+async def _readers(amount: Amount) -> list[str]:
+    found = await readers(amount.rounds, amount.reports)
+    return [
+        f"- one report read, {name}: {_ms(values)} µs of CPU ({len(values)} rounds of {amount.reports:,})"
         for name, values in found.items()
     ]
-    lines += [f"- two small commands and back, {name}: {_ms(values)} ms" for name, values in delay.items()]
+
+
+async def _nagle(amount: Amount) -> list[str]:
+    found = await nagle(amount.rounds)
+    return [f"- two small commands and back, {name}: {_ms(values)} ms" for name, values in found.items()]
+
+
+async def _defaults(amount: Amount) -> list[str]:
+    lines = []
+    brokers: tuple[tuple[str, Callable[[], fan.Broker], int], ...] = (
+        ("mosquitto", partial(MosquittoBroker, production=False), amount.defaults),
+        ("the embedded broker", EmbeddedBroker, min(amount.defaults, 2_000)),
+    )
+    for name, make, terminals in brokers:
+        playing_s = 1.0
+        found = await fan.measure(make, name, terminals, min(3, amount.rounds), playing_s, floor=False)
+        if found.failed:
+            lines.append(f"- {name} with its default limits: **not measured**: {found.failed}")
+            continue
+        seconds = [(r.all_played or 0.0) / 1e3 for r in found.controller]
+        again = median(r.repeats for r in found.controller)
+        lines.append(
+            _bar(
+                f"{name} with its default limits, {terminals:,} terminals, {playing_s:g} s of sound: "
+                f"the last `played` is stored ({again:,.0f} questions and repeats)",
+                max(seconds),
+                30,
+                "s",
+            )
+        )
     return lines
 
 

@@ -1134,7 +1134,7 @@ class VolumeByColour(_Strict):
 
 
 class BroadcastOptions(_Strict):
-    """How it is played. Read by `controller.planning`, and `together` by `controller.desk`."""
+    """How it is played. Read by `controller.planning`, and `together` by `controller.outgoing`."""
 
     repeats: RepeatsByColour = RepeatsByColour()
     volume: VolumeByColour = VolumeByColour()
@@ -1167,7 +1167,8 @@ class Staging(_Strict):
 
 
 class Earthquake(_Strict):
-    """Who hears an earthquake warning that names no area. Read by `controller.desk`, for `alerts.intensity`.
+    """Who hears an earthquake warning that names no area. Read by `controller.judging`, for
+    `alerts.intensity`.
 
     The defaults are ours: no standard that we could open gives them.
     """
@@ -1186,7 +1187,7 @@ class Fatigue(_Strict):
     """When a village that has heard of an event is told briefly, or not at all, how it goes on. Never applied
     to red, to anything worse or new, to the fast lane, or to a village that has not heard of it yet.
 
-    Read by `controller.desk`; the rules are in `alerts.fatigue`.
+    Read by `controller.events`; the rules are in `alerts.fatigue`.
     """
 
     night_from: Clock = time(22)
@@ -1260,7 +1261,7 @@ Siren = Literal["prepare", "raid", "clear", "disaster"]
 
 class Sirens(_Strict):
     """Who allows the sirens of civil defence, and which: in exercises that an operator starts by hand, never
-    for a warning and never by a feed. Without it there are none. Read by `controller.desk` and
+    for a warning and never by a feed. Without it there are none. Read by `controller.judging` and
     `controller.voicing`."""
 
     permitted_by: Text

@@ -37,20 +37,23 @@ from config.schema import Config, Mode
 from controller import certificates, escalation
 from controller.adapters import open_feed, read_as
 from controller.ahead import SOME, Ahead
-from controller.clock import WireClock, moment, mono_ms, wall_ms
-from controller.desk import Desk, decode_plan
+from controller.clock import Steps, WireClock, moment, mono_ms, wall_ms
+from controller.desk import Desk
 from controller.dispatch import Dispatcher
+from controller.events import Events, decode_plan
 from controller.intake import Intake
+from controller.judging import Judging
 from controller.keys import KeysError, given_passphrase, load, stamp
 from controller.keys import sandbox as sandbox_keys
 from controller.metrics import Metrics
+from controller.outgoing import Outgoing
 from controller.readiness import Board, Known, board
 from controller.register import Register
 from controller.rings import Rings, signers_of
 from controller.staging import Staging
 from controller.store import Store, StoreError, Unknown
-from controller.store.records import HeardRow, TerminalRow
-from controller.summary import Summary, summarise
+from controller.store.records import BroadcastRow, BroadcastState, HeardRow, TerminalRow
+from controller.summary import Chain, Summary, chain, summarise
 from controller.trials import TrialError, Trials
 from controller.vigil import Vigil
 from controller.voicing import Voicing
@@ -151,6 +154,7 @@ class App:
         self._api = api
         self._village = village
         self.ended_certificates: list[str] = []
+        self._steps = Steps(wall_ms() - mono_ms())
         self.stopping = asyncio.Event()
         """Set when the controller is told to stop: event streams end, so that nobody waits for them."""
 
@@ -163,7 +167,7 @@ class App:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.transport.run(self.dispatcher.upward, self._broker), name="transport")
             tasks.create_task(self.dispatcher.run(), name="dispatch")
-            tasks.create_task(self.desk.run(), name="desk")
+            tasks.create_task(self.desk.outgoing.run(), name="desk")
             tasks.create_task(self.voicing.run(), name="voice")
             tasks.create_task(self.staging.run(), name="staging")
             tasks.create_task(self.ahead.run(), name="ahead")
@@ -228,7 +232,7 @@ class App:
             FeedState(
                 f.name,
                 s.kind,
-                self.desk.trust(s.name),
+                self.desk.judging.trust(s.name),
                 s.official,
                 s.authenticated,
                 f.last_good,
@@ -243,18 +247,31 @@ class App:
         """Feeds whose warnings may be missed at present, and why."""
         return [f"{name}: {vigil.stale}" for name, vigil in self._vigils.items() if vigil.stale]
 
+    async def deliveries(self, broadcast: str) -> tuple[BroadcastRow, Mapping[str, delivery.Facts]]:
+        """The broadcast, and all that is known of each of its terminals. Raises Unknown."""
+        run = self.dispatcher.runs.get(broadcast)
+        if run is not None:
+            return run.row, run.facts
+        row = await self.store.broadcast(broadcast)
+        planned, rows = await self.store.deliveries(broadcast)
+        facts: dict[str, dict[delivery.FactKey, delivery.FactValue]] = {terminal: {} for terminal in planned}
+        for fact in rows:
+            facts.setdefault(fact.terminal, {})[fact.key] = fact.value
+        return row, facts
+
+    async def chain(self, broadcast: str, terminal: str) -> Chain | None:
+        """All that is known of one terminal's part; None where it has none. Raises Unknown."""
+        row, facts = await self.deliveries(broadcast)
+        if terminal not in facts:
+            return None
+        replaced = row.stopped_by or "" if row.state is BroadcastState.SUPERSEDED else ""
+        return chain(facts[terminal], self._last_seen(terminal), replaced)
+
     async def summary(self, broadcast: str) -> Summary:
         """Raises Unknown."""
+        row, facts = await self.deliveries(broadcast)
         run = self.dispatcher.runs.get(broadcast)
-        row = run.row if run is not None else await self.store.broadcast(broadcast)
         alert = await self.store.alert(row.broadcast.alert_id)
-        if run is not None:
-            facts: dict[str, dict[delivery.FactKey, delivery.FactValue]] = run.facts
-        else:
-            planned, rows = await self.store.deliveries(broadcast)
-            facts = {terminal: {} for terminal in planned}
-            for fact in rows:
-                facts.setdefault(fact.terminal, {})[fact.key] = fact.value
         waiting = 0 if row.done else len(facts)
         if run is not None:
             # Settled and not yet recorded as done: one thing is still to come.
@@ -273,6 +290,7 @@ class App:
             is_generic=self.voicing.is_generic,
             clock_error=self.dispatcher.clock_errors.get,
             doubted=await self.store.broadcast(broadcast),
+            by_hand=() if run is None else run.sounding_by_hand(self.dispatcher.now()),
         )
 
     def _last_seen(self, terminal: str) -> int | None:
@@ -432,7 +450,14 @@ class App:
                 await self.store.set_meta("signed_until", str(self.dispatcher.now()))
             except StoreError as error:
                 self.alarm(str(error))
+            self.look_at_clock(wall_ms(), mono_ms())
             await asyncio.sleep(CLOCK_EVERY_S)
+
+    def look_at_clock(self, wall: int, mono: int) -> None:
+        """An alarm when the time of day has jumped. Both in ms."""
+        text = self._steps.look(wall, mono)
+        if text is not None:
+            self.alarm(text)
 
 
 @contextlib.asynccontextmanager
@@ -554,18 +579,14 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
             changed=register.renew_keys,
         )
         dispatcher.keys = rings
+        judging = Judging(config, pack.county, lambda: register.fleet, frozenset(signers.roles))
+        events = Events(config, pack.county, store, register, dispatcher)
+        outgoing = Outgoing(config, store, register, dispatcher, voicing, metrics, events, staging=staging)
         desk = Desk(
-            config,
-            pack.county,
-            store,
-            register,
-            dispatcher,
-            voicing,
-            metrics,
-            kinds=frozenset(signers.roles),
-            staging=staging,
-            released=ahead.released,
+            config, pack.county, store, dispatcher, judging, events, outgoing, released=ahead.released
         )
+        dispatcher.hand = events.tell
+        register.begun = dispatcher.enrolled
         intake = Intake(store, desk, metrics, alarm)
         try:
             trials = Trials(config, pack.county, store, desk, alarm)

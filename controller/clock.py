@@ -72,6 +72,26 @@ class WireClock:
         )
 
 
+@dataclass(slots=True)
+class Steps:
+    """Jumps of this machine's time of day, as its monotonic clock sees them. Pure; all in ms."""
+
+    ahead: int
+    """Time of day less monotonic time, at the last look."""
+
+    def look(self, wall: int, mono: int) -> str | None:
+        """An alarm's text when the time of day has jumped since the last look. What drifts, or is set
+        slowly, is followed."""
+        before = mono + self.ahead
+        self.ahead = wall - mono
+        if abs(wall - before) <= TOLERANCE_MS:
+            return None
+        return (
+            f"this machine's clock has jumped from {_show(before)} to {_show(wall)}: warnings are judged by "
+            "it, and may be taken as expired or as old news; check it"
+        )
+
+
 _AS_OF: ContextVar[int | None] = ContextVar("as_of", default=None)
 
 

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -21,8 +21,9 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from controller.admission import PUBLISHING, Turns
-from controller.clock import LONGEST_JUMP_MS, WireClock, mono_ms, wall_ms
+from controller.clock import LONGEST_JUMP_MS, WireClock, moment, mono_ms, wall_ms
 from controller.complaints import Complaints
+from controller.ids import BEIJING
 from controller.ledger import Ledger, Write
 from controller.metrics import Metrics
 from controller.store import Store, StoreError
@@ -38,7 +39,7 @@ from controller.store.records import (
 from terminals import delivery, wire
 from terminals.broadcast import Broadcast, Kind, Lane, Quake
 from terminals.delivery import Ask, FactKey, FactValue, GiveUp, Policy, Send, Settled, State, Tried, WaitUntil
-from terminals.seal import SealError, Signer, open_report
+from terminals.seal import MAX_ENVELOPE, SealError, Signer, open_report
 from terminals.transport import Address, ToGroup, ToTerminal, Transport, TransportError
 
 log = logging.getLogger(__name__)
@@ -46,12 +47,19 @@ log = logging.getLogger(__name__)
 # Reports arrive in bursts of one per terminal; 65,536 is four states of a 16,000-terminal county. Above it
 # the newest are dropped and counted, and asked for again like any lost report.
 INBOX: Final = 65_536
-# Reports read in one go, and stored in one transaction: about 50 ms for which nothing else runs.
+# The same in bytes: a report is 300 to 700, and a stolen terminal may send 64 KB at a time while a slow disk
+# holds up whoever reads.
+INBOX_BYTES: Final = 64_000_000
+# Reports stored in one transaction.
 BATCH: Final = 1_000
+# Reports read, and deliveries looked through, in one turn of the loop: 10 to 20 ms, which is what an urgent
+# plan or a stop waits for them.
+SLICE: Final = 200
 # Questions outstanding at a time. Mosquitto queues 1,000 for a busy controller by default and silently
 # drops the rest (`messaging.md` §1.2); 400 answers always fit.
 OUTSTANDING: Final = 400
 FIRST_QUIET_MS: Final = 300
+LONGEST_QUIET_MS: Final = 30_000
 LONGEST_FIRST_QUIET_MS: Final = 1_500
 # Asked this often in vain, a terminal counts as silent for whoever waits; it is still asked until expiry.
 SILENT_AFTER: Final = 6
@@ -66,9 +74,14 @@ PROBES: Final = 20_000
 ADDRESSES: Final = 32
 # A second controller with our keys makes each terminal's word news; it is told so often.
 FOREIGN_EVERY_MS: Final = 60_000
+# A standing message waits for no answer in seconds: who is away is asked for this often, and at its hello.
+STANDING_QUIET_MS: Final = 3_600_000
+# After its end what a hand had sounded before may still be told: by a terminal that was cut off so long.
+STANDING_AFTER_MS: Final = 30 * 86_400_000
 ATTEMPTS: Final = 3
 MOST_AGAIN: Final = 96
 """Further attempts for one terminal, one at each of its hellos: a day of them."""
+_MAY_COME: Final = frozenset({"fetch", "hash-mismatch", "device-busy"})
 _PROGRESS: Final = frozenset({State.SENT, State.ACCEPTED, State.READY, State.PLAYING})
 
 
@@ -86,6 +99,8 @@ class Run:
     stop: list[CommandRow] = field(default_factory=list)
     heap: list[tuple[int, str]] = field(default_factory=list)
     due: dict[str, int] = field(default_factory=dict)
+    hands: set[str] = field(default_factory=set)
+    """Terminals where a hand has sounded it: a standing message only."""
     inflight: dict[str, int] = field(default_factory=dict)
     """Asked and not yet answered → when the answer counts as lost."""
     wait_until: int = 0
@@ -101,6 +116,8 @@ class Run:
     again: dict[str, int] = field(default_factory=dict)
     """Terminal → further attempts, because what it refused may have been somebody else's."""
     version: int = 0
+    owes: tuple[BroadcastRow, ...] = ()
+    """Broadcasts whose deliveries are to be written when this one is out."""
     out: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when its first commands are with the broker, or never will be."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -112,18 +129,61 @@ class Run:
 
     @property
     def order(self) -> tuple[int, int, int, int]:
-        """Smaller goes first."""
+        """Smaller goes first; what makes no sound now last."""
         p = self.row.broadcast.priority
-        return (p.kind_rank, p.lane, p.colour, p.issuer_level)
+        return (len(Kind) if self.row.broadcast.standing else p.kind_rank, p.lane, p.colour, p.issuer_level)
 
     @property
     def urgent(self) -> bool:
         """Whether it waits for no other: the fast lane of what is real."""
-        return self.row.broadcast.kind is Kind.ACTUAL and self.row.broadcast.priority.lane == Lane.FAST
+        plan = self.row.broadcast
+        return plan.kind is Kind.ACTUAL and plan.priority.lane == Lane.FAST and not plan.standing
 
     @property
     def stopping(self) -> bool:
         return self.row.state is BroadcastState.STOPPED
+
+    @property
+    def may_sound(self) -> bool:
+        """Whether there is anything left to stop: somebody's part is not over, or a stand-in may sound where
+        the message has failed."""
+        if self.stopping:
+            return False
+        if self.row.broadcast.standing:
+            return True  # at any hand
+        over = self.row.state is BroadcastState.DONE
+        return not over or any(map(delivery.may_stand_in, self.facts.values()))
+
+    @property
+    def ends_ms(self) -> int:
+        """Wire time after which nothing of it is to be expected."""
+        plan = self.row.broadcast
+        return plan.expires_ms + (STANDING_AFTER_MS if plan.standing else 0)
+
+    def sounding_by_hand(self, now: int) -> list[str]:
+        """Terminals where a hand sounds it now, by their last word; none sounds longer than it is."""
+        plan = self.row.broadcast
+        if not plan.standing:
+            return []
+        longest = int(1000 * max((v.seconds for v in plan.variants), default=0.0) * plan.repeats) + 60_000
+        return [
+            terminal
+            for terminal in sorted(self.hands)
+            if delivery.sounds_by_hand(facts := self.facts[terminal])
+            and now - max(value[0] for key, value in facts.items() if delivery.is_by_hand(key)) < longest
+        ]
+
+    def since_by_hand(self, where: Sequence[str]) -> int:
+        """Wire ms of the first of those that `sounding_by_hand` has found."""
+        return min(
+            max(value[0] for key, value in self.facts[terminal].items() if delivery.is_by_hand(key))
+            for terminal in where
+        )
+
+    def reopen(self) -> None:
+        """Somebody's part is not over any more. When all of it was first known stays as it was."""
+        if self.row.state is BroadcastState.DONE:
+            self.row = replace(self.row, state=BroadcastState.SENDING)
 
     @property
     def is_published(self) -> bool:
@@ -137,7 +197,15 @@ class Run:
         seconds = max((v.seconds for v in plan.variants), default=0.0) * plan.repeats / self.pace
         quiet = min(max(FIRST_QUIET_MS, 2 * self.spread), LONGEST_FIRST_QUIET_MS)
         more = self.again.get(terminal, 0)
-        return Policy(plan.expires_ms, seconds, quiet, attempts=ATTEMPTS + more, stopping=self.stopping)
+        return Policy(
+            plan.expires_ms,
+            seconds,
+            quiet,
+            longest_quiet=STANDING_QUIET_MS if plan.standing else LONGEST_QUIET_MS,
+            attempts=ATTEMPTS + more,
+            stopping=self.stopping,
+            standing=plan.standing,
+        )
 
     def schedule(self, terminal: str, at: int) -> None:
         self.due[terminal] = at
@@ -228,8 +296,11 @@ class Dispatcher:
         self._metrics = metrics
         self._alarm = alarm
         self._inbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(INBOX)
+        self._inbox_bytes = 0
         self._hellos: asyncio.Queue[wire.Hello] = asyncio.Queue(HELLOS)
         self._new: asyncio.Queue[Run] = asyncio.Queue(1_000)
+        self._records: asyncio.Queue[Write] = asyncio.Queue(1_000)
+        """Rows that follow from what is stored: no sound, no stop and no question waits for them."""
         self._probes: asyncio.Queue[wire.Probe] = asyncio.Queue(PROBES)
         self._counters: dict[str, int] = {}
         """Key id → the last counter given out, and the highest that a terminal has told of."""
@@ -237,6 +308,10 @@ class Dispatcher:
         """Key id → when it was last said that somebody else counts under it."""
         self.clock_errors: dict[str, int] = {}
         """Terminal → how far its wire time may be off, ms, by its last hello."""
+        self._hands: list[tuple[str, str, int]] = []
+        """Standing messages that a hand has begun to sound, where and when, as the reports of a batch say."""
+        self.hand: Callable[[], Awaitable[None]] | None = None
+        """Told after each batch of reports in which there was any."""
         self.runs: dict[str, Run] = {}
         self.online: dict[str, int] = {}
         """Terminal → wire time of its last authenticated word."""
@@ -247,13 +322,17 @@ class Dispatcher:
         """Wire time, ms."""
         return self._clock.now(wall_ms(), mono_ms())
 
-    async def start(self, row: BroadcastRow, commands: Sequence[CommandRow] = ()) -> Run:
+    async def start(
+        self, row: BroadcastRow, commands: Sequence[CommandRow] = (), owes: Sequence[BroadcastRow] = ()
+    ) -> Run:
         """Send this broadcast (planned and voiced). Returns at once; `Run.changed` tells of progress.
-        `commands`: those of `prepare`, as the store committed them with the plan."""
+        `commands`: those of `prepare`, as the store committed them with the plan; `owes`: what was planned
+        with it, whose deliveries `Store.take` has left to be written afterwards."""
         terminals = row.broadcast.terminals
         # One empty mapping for all: facts are folded into new ones, never written into.
         facts: dict[FactKey, FactValue] = {}
         run = Run(row, dict.fromkeys(terminals, facts), dict.fromkeys(terminals, Tried()), pace=self._pace)
+        run.owes = tuple(owes)
         for command in commands:
             run.first.append(command)
             run.own.update({(t, 1): command for t in command.terminals})
@@ -274,6 +353,8 @@ class Dispatcher:
         run = Run(row, {t: {} for t in planned}, {t: Tried() for t in planned}, pace=self._pace)
         for fact in facts:
             run.facts.setdefault(fact.terminal, {})[fact.key] = fact.value
+            if delivery.is_by_hand(fact.key):
+                run.hands.add(fact.terminal)
         for command in await self._store.commands(run.id):
             if command.verb == "stop":
                 run.stop.append(command)
@@ -286,6 +367,8 @@ class Dispatcher:
             attempt = max((key[0] for key in known), default=1 if run.is_published else 0)
             heard = max((value[0] for key, value in known.items() if key[1] is not State.SENT), default=0)
             run.tried[terminal] = Tried(attempt, sent=now - FIRST_QUIET_MS, heard=min(heard, now))
+        if run.is_published:
+            await self._sent(run, max(c.published or 0 for c in run.first), also=False)
         self.runs[run.id] = run
         await self._new.put(run)
         return run
@@ -295,7 +378,9 @@ class Dispatcher:
         is not active. Idempotent."""
         run = self.runs[broadcast]
         if not run.stopping:
-            run.row = replace(run.row, state=BroadcastState.STOPPED, stopped_by=entry.who)
+            run.row = replace(run.row, state=BroadcastState.STOPPED, stopped_by=entry.who, done=None)
+            policy = run.policy()
+            run.settled = {t for t in run.settled if delivery.is_settled(run.facts[t], policy)}
             run.touch()  # at once: to be silent must not wait for the disk
             await self._ledger.keep(partial(self._store.set_broadcast, run.row, entry, wall_ms()))
             now = self.now()
@@ -316,12 +401,36 @@ class Dispatcher:
             run.shut = True
             run.touch()
 
+    async def enrolled(self, terminal: str) -> None:
+        """It begins anew: the board may be another, or its card was wiped. What it held for a hand is sent to
+        it once more, when it says hello."""
+        facts: list[FactRow] = []
+        now = self.now()
+        for run in self.runs.values():
+            known = run.facts.get(terminal)
+            if run.row.broadcast.standing and not run.stopping and known and delivery.holds(known):
+                key = (max(run.tried[terminal].attempt, 1), State.FAILED, delivery.FORGOTTEN)
+                run.facts[terminal] = delivery.fold(known, [(key, (now, ""))])
+                facts.append(FactRow(run.id, terminal, key, (now, "")))
+                run.again[terminal] = min(run.again.get(terminal, 0) + 1, MOST_AGAIN)
+                run.settled.discard(terminal)
+                run.reopen()
+                run.schedule(terminal, now)
+                run.touch()
+        if facts:
+            await self._keep(facts, ())
+
     def upward(self, terminal: str, payload: bytes) -> None:
         """Called by the transport for every report. Never blocks, never raises."""
-        try:
-            self._inbox.put_nowait((terminal, payload))
-        except asyncio.QueueFull:
+        if len(payload) > MAX_ENVELOPE:
+            self._metrics.reports_refused.inc()
+            self.complaints.add(terminal, f"it sends {len(payload)} bytes at once", mono_ms())
+            return
+        if self._inbox_bytes + len(payload) > INBOX_BYTES or self._inbox.full():
             self._metrics.reports_dropped.inc()
+            return
+        self._inbox.put_nowait((terminal, payload))
+        self._inbox_bytes += len(payload)
 
     async def run(self) -> None:
         """All of dispatch; runs until cancelled."""
@@ -332,6 +441,7 @@ class Dispatcher:
             log.warning("%s; counting on from the time of day", error)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ledger.run(), name="dispatch.ledger")
+            tasks.create_task(self._write_records(), name="dispatch.records")
             tasks.create_task(self._answer_probes(), name="dispatch.probes")
             tasks.create_task(self._read_reports(), name="dispatch.reports")
             tasks.create_task(self._answer_hellos(), name="dispatch.time")
@@ -353,8 +463,11 @@ class Dispatcher:
             wait = await self._step(run)
             if len(run.settled) == len(run.facts):
                 await self._done(run)
-                wait = run.row.broadcast.expires_ms - self.now()
-                if (wait <= 0 or run.shut) and len(run.settled) == len(run.facts):  # nobody joined meanwhile
+                wait = run.ends_ms - self.now()
+                dropped = run.stopping and run.row.broadcast.standing
+                if (wait <= 0 or run.shut or dropped) and len(run.settled) == len(
+                    run.facts
+                ):  # nobody joined meanwhile
                     break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait / 1000):
@@ -363,9 +476,9 @@ class Dispatcher:
 
     async def _done(self, run: Run) -> None:
         """Every terminal's outcome is known; recorded once."""
-        if run.row.done is None:
+        if run.row.done is None or run.row.state is BroadcastState.SENDING:
             state = BroadcastState.STOPPED if run.stopping else BroadcastState.DONE
-            run.row = replace(run.row, state=state, done=wall_ms())
+            run.row = replace(run.row, state=state, done=run.row.done or wall_ms())
             await self._ledger.keep(partial(self._store.set_broadcast, run.row))
             await self._tell(run)
 
@@ -382,25 +495,39 @@ class Dispatcher:
         now = self.now()
         handed_on = [await self._publish_surely(run, c) for c in run.first if c.published is None]
         run.out.set()
+        if run.owes:
+            await self._records.put(partial(self._store.add_deliveries, run.owes))
+            run.owes = ()
         if not any(handed_on):
             return  # stopped, or over, before the broker came back: `next_action` gives it up as not sent
-        sent: tuple[FactKey, FactValue] = ((1, State.SENT, ""), (now, ""))
         once = Tried(1, sent=now, unanswered=1)
-        for terminal, facts in run.facts.items():
-            run.facts[terminal] = delivery.fold(facts, [sent]) if facts else dict([sent])
-            tried = run.tried[terminal]
+        for terminal, tried in run.tried.items():
             if tried.attempt == 0:  # an answer may already be here
                 run.tried[terminal] = replace(once, heard=tried.heard) if tried.heard else once
         run.heard = self.now()
         run.row = replace(run.row, sending=run.row.sending or wall_ms())
-        rows = [FactRow(run.id, t, *sent) for t in run.facts]
-        await self._ledger.keep(partial(self._store.add_facts, rows, (), wall_ms()))
+        await self._sent(run, now, also=True)
         for n, command in enumerate(run.first):
             run.first[n] = replace(command, published=now)
             await self._ledger.keep(partial(self._store.mark_published, command, now))
         await self._ledger.keep(partial(self._store.set_broadcast, run.row))
         run.touch()
         await self._tell(run)
+
+    async def _sent(self, run: Run, at: int, *, also: bool) -> None:
+        """The fact of it for all its terminals; without `also`, for those of whom nothing is known. The
+        commands tell when they were published, so that a restart finds it before the rows are there."""
+        sent: dict[FactKey, FactValue] = {(1, State.SENT, ""): (at, "")}
+        told = [t for t, facts in run.facts.items() if also or not facts]
+        for terminal in told:
+            facts = run.facts[terminal]
+            run.facts[terminal] = delivery.fold(facts, sent.items()) if facts else sent  # one for all
+        if told:
+            await self._records.put(partial(self._store.add_sent, run.id, told, at, wall_ms()))
+
+    async def _write_records(self) -> None:
+        while True:
+            await self._ledger.keep(await self._records.get())
 
     async def _publish_surely(self, run: Run, command: CommandRow) -> bool:
         """Until the broker has it, the broadcast is stopped, or its time is over. Whether any of it went."""
@@ -456,7 +583,9 @@ class Dispatcher:
         retry: dict[int, list[str]] = {}
         ask: list[str] = []
         gone: list[FactRow] = []
-        while run.heap and run.heap[0][0] <= now and len(run.inflight) < room:
+        slice_ = SLICE
+        while run.heap and run.heap[0][0] <= now and len(run.inflight) < room and slice_:
+            slice_ -= 1
             at, terminal = heapq.heappop(run.heap)
             if run.due.get(terminal) != at or terminal in run.settled:
                 continue
@@ -551,7 +680,7 @@ class Dispatcher:
             targets = wire.Targets(plan.groups, tuple(part))
 
             def make(counter: int, targets: wire.Targets = targets) -> CommandRow:
-                expires = now + STOP_LIFETIME_MS
+                expires = max(now + STOP_LIFETIME_MS, plan.expires_ms)
                 stop = wire.Stop((run.id,), signer.role, counter, now, expires, targets)
                 return CommandRow(
                     signer.key_id,
@@ -622,6 +751,7 @@ class Dispatcher:
                 patience_ms=plan.patience_ms,
                 quake=_on_the_wire(plan.quake) if plan.quake is not None and plan.quake.set else None,
                 silent=plan.silent,
+                standing=plan.standing,
             )
             return CommandRow(
                 signer.key_id,
@@ -666,10 +796,13 @@ class Dispatcher:
             batch = [await self._inbox.get()]
             while len(batch) < BATCH and not self._inbox.empty():
                 batch.append(self._inbox.get_nowait())
+            self._inbox_bytes -= sum(len(payload) for _, payload in batch)
             facts: list[FactRow] = []
             seen: list[Seen] = []
             touched: set[str] = set()
-            for terminal, payload in batch:
+            for n, (terminal, payload) in enumerate(batch):
+                if n % SLICE == 0 and n:
+                    await asyncio.sleep(0)
                 try:
                     message = open_report(payload, self._report_key)
                 except (SealError, wire.WireError) as error:
@@ -716,6 +849,7 @@ class Dispatcher:
                             touched.add(message.broadcast)
             if facts or seen:
                 await self._keep(facts, seen)
+            await self._tell_hands()
             for broadcast in touched:
                 if (run := self.runs.get(broadcast)) is not None:  # not over meanwhile
                     run.touch()
@@ -724,6 +858,25 @@ class Dispatcher:
     async def _keep(self, facts: Sequence[FactRow], seen: Sequence[Seen]) -> None:
         """Known in memory already; on the disk as soon as that takes it."""
         await self._ledger.keep(partial(self._store.add_facts, facts, seen, wall_ms()))
+
+    async def _tell_hands(self) -> None:
+        """Somebody has sounded a standing message at a loudspeaker: the operator must know of it, and why may
+        only be asked there."""
+        hands, self._hands = self._hands, []
+        if not hands:
+            return
+        for broadcast, terminal, at in hands:
+            entry = Entry(
+                f"terminal:{terminal}", "standing.by-hand", broadcast, f"by hand since {clock_of(at)}"
+            )
+            await self._ledger.keep(partial(self._store.note, entry, wall_ms()))
+        for broadcast in dict.fromkeys(broadcast for broadcast, _, _ in hands):
+            where = [(terminal, at) for b, terminal, at in hands if b == broadcast]
+            first, at = min(where, key=lambda one: one[1])
+            more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+            self._alarm(f"{broadcast} is sounded by hand at {first}{more}, since {clock_of(at)}")
+        if self.hand is not None:
+            await self.hand()
 
     def _fold(self, terminal: str, report: wire.Report, now: int, out: list[FactRow]) -> bool:
         run = self.runs.get(report.broadcast)
@@ -752,11 +905,15 @@ class Dispatcher:
             return True
         if tried.heard == 0 and tried.unanswered == 1:  # an answer to the first publish, not to a repeat
             run.spread = max(run.spread, now - tried.sent)
-        run.tried[terminal] = replace(tried, heard=now, unanswered=0)
+        run.tried[terminal] = Tried(tried.attempt, tried.sent, heard=now)
         if not new:
             return False
         run.heard = now
         run.facts[terminal] = delivery.fold(known, new)
+        if run.row.broadcast.standing:
+            begun = [value[0] for key, value in new if delivery.is_by_hand(key)]
+            self._hands += [(run.id, terminal, at) for at in begun]
+            run.hands.update([terminal] if begun else ())
         out += [FactRow(run.id, terminal, key, value) for key, value in new]
         # Two reports in three only tell of progress, which settles nothing: 20 % of a report's cost.
         if any(key[1] not in _PROGRESS for key, _ in new):
@@ -857,14 +1014,17 @@ class Dispatcher:
                     continue
                 # First: a run that has one to reach does not end.
                 run.facts[terminal], run.tried[terminal] = {}, Tried(1 if run.is_published else 0)
+                run.reopen()
                 await self._ledger.keep(partial(self._store.add_delivery, run.id, terminal, wall_ms()))
                 log.info("%s: %s joins late", run.id, terminal)
             if terminal in run.settled:
-                if run.stopping or not delivery.may_be_forged(run.facts[terminal]):
+                again = delivery.may_be_forged(run.facts[terminal]) or _may_come(run, terminal)
+                if run.stopping or not again:
                     continue
                 # Whoever kept ours away and gave it another may be gone by now.
                 run.again[terminal] = min(run.again.get(terminal, 0) + 1, MOST_AGAIN)
                 run.settled.discard(terminal)
+                run.reopen()
             run.tried[terminal] = replace(run.tried[terminal], sent=0, unanswered=0)
             if run.tried[terminal].heard and not run.stopping:
                 # It has been away, and with it perhaps its last word: ask now, not when it should be done.
@@ -894,10 +1054,21 @@ def spread_ms(terminals: int) -> int:
     return min(5_000, terminals)
 
 
+def _may_come(run: Run, terminal: str) -> bool:
+    """Whether what a standing message lacked for at this terminal may be there by now."""
+    seen = delivery.shown(run.facts[terminal])
+    return run.row.broadcast.standing and seen.state is State.FAILED and seen.reason in _MAY_COME
+
+
 def _on_the_wire(quake: Quake) -> wire.Quake:
     return wire.Quake(
         quake.origin_ms, quake.latitude, quake.longitude, quake.depth_km, quake.magnitude, quake.set
     )
+
+
+def clock_of(ms: int) -> str:
+    """Wire ms as people in the county read it."""
+    return moment(ms).astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _split(terminals: Sequence[str]) -> Iterable[list[str]]:

@@ -50,7 +50,7 @@ async def ring(
             now, wall = mono_ms(), wall_ms()
             try:
                 held = await store.alerts(state=AlertState.HELD)
-                waiting = await desk.doubted()
+                waiting = await desk.outgoing.doubted()
                 # A held Cancel has no end of its own: what it would end may still be sounding.
                 over = [h for h in held if h.expires <= wall and h.msg_type != MsgType.CANCEL]
                 for alert in over:
@@ -92,7 +92,7 @@ async def ring(
             due = min((rung[h.id] + EVERY_MS for h in ringing), default=now + EVERY_MS)
             ends = (h.expires - wall for h in held if h.msg_type != MsgType.CANCEL)
             due = min(due, now + min(ends, default=EVERY_MS))
-            await desk.wait_changed(max(0.05, (due - mono_ms()) / 1000))
+            await desk.events.wait_changed(max(0.05, (due - mono_ms()) / 1000))
 
 
 async def _run(command: Sequence[str]) -> str:

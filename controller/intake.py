@@ -5,6 +5,7 @@ in its bulkhead, with an alarm, and the next one is unharmed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -74,9 +75,10 @@ class Intake:
         self._desk = desk
         self._metrics = metrics
         self._alarm = alarm
-        # One document at a time: lifecycle compares each with all before it. What counts in seconds goes
-        # before all that waits.
+        # One document at a time: lifecycle compares each with all before it. What counts in seconds has turns
+        # of its own: no other is of its event, and to carry out a cancel takes seconds.
         self._one = Turns(1)
+        self._fast = Turns(1)
         self.last_document: dict[str, datetime] = {}
         """When each feed's latest document came, this run's."""
 
@@ -97,6 +99,8 @@ class Intake:
             await document.done(
                 feed_port.Outcome.REFUSED if refused else feed_port.Outcome.TAKEN, taken.reason
             )
+            with contextlib.suppress(StoreError):  # it fails again where it matters
+                await self._desk.events.known()  # at hand when the next one comes
 
     async def _surely(self, document: Document, reading: Reading) -> Taken:
         """A full or failing disk delays a warning, with an alarm; it does not lose one."""
@@ -174,16 +178,17 @@ class Intake:
         except Exception as error:
             log.exception("document %d of %s quarantined", number, feed)
             return self._poison(number, feed, error)
-        async with self._one.turn((int(not _counts_in_seconds(alert)),)):
+        turns = self._fast if _counts_in_seconds(alert) else self._one
+        async with turns.turn(()):
             return await self._judge_and_take(number, feed, alert, reading, backlog, doubts)
 
     async def _judge_and_take(
         self, number: int, feed: str, alert: Alert, reading: Reading, backlog: bool, doubts: Sequence[str]
     ) -> Taken:
         now = moment(wall_ms())
-        known = await self._desk.known()
+        known = await self._desk.events.known()
         try:
-            judged = self._desk.judge(alert, known, now, feed=feed, narrow=reading.shapes_narrow)
+            judged = self._desk.judging.judge(alert, known, now, feed=feed, narrow=reading.shapes_narrow)
         except AlertError as error:
             return Taken(Outcome.REFUSED, str(error))
         except Exception as error:
@@ -198,6 +203,14 @@ class Intake:
             case Held(alert=of, reason=reason):
                 return Taken(Outcome.HELD, reason, of)
             case Closed(alert=of, reason=reason):
+                if not backlog and all(
+                    info.expires is not None and info.expires <= now for info in alert.infos
+                ):
+                    # Late on its way, or it is our clock that is wrong: then people were not warned.
+                    self._alarm(
+                        f"{feed}: a warning came when it had expired: {reason}; if that is not so, this "
+                        f"machine's clock ({now:%Y-%m-%d %H:%M:%SZ}) is wrong: set it, then send it anew"
+                    )
                 return Taken(Outcome.IGNORED, reason, of)
             case Cancelled(alerts=alerts):
                 return Taken(Outcome.RELEASED, f"cancelled {', '.join(alerts)}")

@@ -51,15 +51,20 @@ class Ear:
         """Loads the recogniser with `sample`, then listens to what was aired first; until cancelled."""
         if self.lacks:
             log.info("nothing is listened to before it is aired: %s", self.lacks)
+        elif not await self.load(sample):
+            self._alarm(f"nothing is listened to before it is aired: {self.lacks}")
+        while True:
+            later = await self._later.get()
+            await later()
+
+    async def load(self, sample: bytes) -> bool:
+        """Whether it can listen, `sample` heard; `lacks` says why not. True where it is not to."""
         if self.open:
             try:
                 await self._recogniser.hear(sample, deadline_s=LOAD_S)
             except RecogniserError as error:
                 self.lacks = str(error)
-                self._alarm(f"nothing is listened to before it is aired: {error}")
-        while True:
-            later = await self._later.get()
-            await later()
+        return not self.lacks
 
     async def close(self) -> None:
         await self._recogniser.close()

@@ -31,6 +31,10 @@ Stage = Literal["first", "update", "continuation", "cancel"]
 ALL_CLEAR_LIFETIME: Final = timedelta(hours=1)
 # A terminal keeps counters for at most a day (design §5), so no command may live longer.
 LONGEST: Final = timedelta(hours=24)
+MOST_STANDING: Final = 32
+"""So many a terminal keeps at most (docs/wire.md §5.3)."""
+LONGEST_STANDING: Final = timedelta(days=400)
+"""The same of a standing message (docs/wire.md §5.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Plan:
     """The earthquake that terminals count down to."""
     silent: bool = False
     """A test of everything but the sound."""
+    standing: bool = False
+    """Kept at the terminals; sounds only when a hand there wants it."""
     also: tuple[Plan, ...] = ()
     """What the same message says of other places here, milder ones after worse; nobody hears two of them."""
 
@@ -343,7 +349,7 @@ def message_of(plan: Plan, event: str, at: datetime) -> fatigue.Message:
 
 def to_broadcast(plan: Plan, broadcast_id: str, alert_id: str, *, wall: datetime, wire_ms: int) -> Broadcast:
     """The plan as an immutable broadcast, its window on the wire clock. Its variants come with the voice."""
-    left = min(plan.expires - wall, LONGEST)
+    left = min(plan.expires - wall, LONGEST_STANDING if plan.standing else LONGEST)
     return Broadcast(
         id=broadcast_id,
         alert_id=alert_id,
@@ -361,6 +367,25 @@ def to_broadcast(plan: Plan, broadcast_id: str, alert_id: str, *, wall: datetime
         signal=signal_for(plan.script.kind, plan.colour, plan.script.stage, plan.hazard),
         patience_ms=0 if plan.lane is Lane.FAST else PATIENCE_MS,
         silent=plan.silent,
+        standing=plan.standing,
+    )
+
+
+def standing(plan: Plan, until: datetime, kept: Mapping[str, int]) -> Plan:
+    """`plan` as a message that terminals keep until then, for a hand to sound: nothing is said of now, nobody
+    knows when that will be. `kept`: how many each terminal keeps already."""
+    full = sum(kept.get(t, 0) >= MOST_STANDING for t in plan.terminals)
+    problems = plan.problems
+    if full:
+        why = f"{full} of these loudspeakers keep {MOST_STANDING} standing messages already; drop one"
+        problems = (*problems, why)
+    return replace(
+        plan,
+        standing=True,
+        expires=until,
+        quake=None,
+        script=replace(plan.script, standing=True, onset=None, expires=None),
+        problems=problems,
     )
 
 

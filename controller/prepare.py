@@ -93,15 +93,14 @@ def leads(
 
 
 async def make(voicing: Voicing, wanted: Iterable[Likely]) -> AsyncGenerator[Made, None]:
-    """Speaks what is not in the library yet, one after the other. Killed at any time it goes on there: a clip
-    is in the library whole, or not at all."""
+    """Speaks what is not in the library yet, one after the other, and listens to it once where `voicing` does
+    that. Killed at any time it goes on there: a clip is in the library whole, or not at all."""
     for one in wanted:
         profiles = {one.profile: 1}
-        known = await voicing.lead_kept(one.request, profiles)
         try:
-            clip = known or await voicing.clip(
-                one.request, Part.LEAD, profiles=profiles, patience_s=PATIENCE_S
-            )
+            clip = known = await voicing.lead_kept(one.request, profiles)
+            if clip is None or voicing.to_be_heard(clip):
+                clip = await voicing.clip(one.request, Part.LEAD, profiles=profiles, patience_s=PATIENCE_S)
         except VoicingError as error:
             yield Made(one, None, known=False, problem=str(error))
         else:

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -81,6 +81,8 @@ class Register:
         """Version of the ring that each held, as of `load`."""
         self.retired: dict[str, RetiredRow] = {}
         """Terminals that were taken down, by id."""
+        self.begun: Callable[[str], Awaitable[None]] | None = None
+        """Told of each terminal that has just been enrolled."""
         self._fleet: Fleet | None = None
 
     async def load(self) -> None:
@@ -255,6 +257,8 @@ class Register:
             raise EnrolmentError(EnrolmentReason.WRONG_CODE, f"{terminal.id}: this code has been used")
         self.terminals[terminal.id] = replace(terminal, enrolled=True)
         self._fleet = None
+        if self.begun is not None:
+            await self.begun(terminal.id)
         return answer
 
     async def renew_certificate(self, body: bytes) -> bytes:

@@ -22,11 +22,14 @@ from alerts.formats import Reading
 from alerts.regions import County
 from config.schema import Config, Mode
 from controller.clock import WireClock, as_of, mono_ms, to_ms, wall_ms
-from controller.desk import Desk, decode_alert, decode_plan
+from controller.desk import Desk
 from controller.dispatch import Dispatcher, Signers
+from controller.events import Events, decode_alert, decode_plan
 from controller.intake import Intake, Taken
+from controller.judging import Judging
 from controller.keys import throw_away
 from controller.metrics import Metrics
+from controller.outgoing import Outgoing
 from controller.register import Register
 from controller.store import Store
 from controller.store.records import BroadcastRow, BroadcastState, CommandRow, FactRow, Outcome
@@ -182,7 +185,10 @@ async def rehearsal(
             metrics,
             _ignore,
         )
-        desk = _Desk(config, county, store, register, dispatcher, _Mute(), metrics, kinds=kinds)
+        events = Events(config, county, store, register, dispatcher)
+        outgoing = _Heard(config, store, register, dispatcher, _Mute(), metrics, events)
+        judging = Judging(config, county, lambda: register.fleet, kinds)
+        desk = Desk(config, county, store, dispatcher, judging, events, outgoing)
         yield Rehearsal(store, desk, Intake(store, desk, metrics, _ignore), readings)
 
 
@@ -210,10 +216,10 @@ class _Mute(Voicing):
         return True
 
 
-class _Desk(Desk):
-    """What it releases has at once been played by everybody."""
+class _Heard(Outgoing):
+    """What goes out has at once been played by everybody."""
 
-    async def _begin(self, broadcasts: Sequence[BroadcastRow], commands: Sequence[CommandRow] = ()) -> None:
+    async def begin(self, broadcasts: Sequence[BroadcastRow], commands: Sequence[CommandRow] = ()) -> None:
         now = wall_ms()
         for row in broadcasts:
             await self._store.set_broadcast(replace(row, state=BroadcastState.DONE, sending=now, done=now))

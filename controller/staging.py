@@ -1,7 +1,8 @@
 """Held sets: clips that lie on the terminals before they are needed, and who holds which.
 
 A set is a manifest (`terminals.wire.Manifest`) named by its hash. It is offered once to its groups, and at
-every hello to whoever lacks it; terminals fetch by themselves, spread out, and say how far they are. Nothing
+every hello to whoever lacks it; terminals fetch by themselves, spread out, and say how far they are. A set
+that is dropped is withdrawn in the same two ways; who still holds it is followed until it expires. Nothing
 here makes a sound: a Stage is sealed by the service key.
 """
 
@@ -9,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from alerts.regions import County
@@ -40,12 +41,13 @@ RENEW_MS: Final = 200 * DAY_MS
 """What is to be held for ever is offered anew when so much of its time is left."""
 MOST_EVENTS: Final = wire.MAX_SETS - 4
 """A terminal that is offered more than it can hold drops the oldest: that must never be the floor. A set that
-was dropped here stays on the terminals until it expires, so it counts until then."""
+was dropped here stays on a terminal that is away, so it counts until it expires."""
 STORE_EVERY_S: Final = 2.0
 STORE_PAUSE_S: Final = 10.0
 _LONGEST_SPREAD_MS: Final = 600_000
 WORDS: Final = 200_000
-"""Terminals' words that wait for the disk."""
+"""Terminals' words that wait for the disk: more than 16 sets of 10,000 terminals. Above it the oldest are not
+stored; a hello says the same again."""
 
 
 class StagingError(Exception):
@@ -125,7 +127,12 @@ class Staging:
         """Every set of an event that may still be on terminals → when it expires there."""
         self._words: dict[str, dict[str, StagedRow]] = {}
         """Set → terminal → its last word."""
-        self._unstored: deque[StagedRow] = deque(maxlen=WORDS)
+        self._dropped: dict[str, HeldSet] = {}
+        """Sets that are not to be held any more, and may still be on terminals."""
+        self._unstored: dict[tuple[str, str], StagedRow] = {}
+        """(set, terminal) → its last word, as long as the disk does not have it; oldest first."""
+        self.lost = 0
+        """Words that were not stored, because too many waited for the disk."""
         self._wake = asyncio.Event()
 
     def seal_with(self, service: Signer) -> None:
@@ -140,8 +147,15 @@ class Staging:
         for row in rows:
             if row.expires > now:
                 self._take(row)
-        for word in words:
-            self._words.setdefault(word.set, {})[word.terminal] = word
+        gone, before = await self._store.sets(dropped=True)
+        for row in gone:
+            if row.expires > now:
+                self._dropped[row.id] = _held_set(row)
+                if row.purpose.startswith(EVENT):
+                    self._events[row.id] = row.expires
+        for word in (*words, *before):
+            if word.set in self._sets or word.set in self._dropped:
+                self._words.setdefault(word.set, {})[word.terminal] = word
 
     async def run(self) -> None:
         """Stores what terminals say, until cancelled."""
@@ -149,13 +163,14 @@ class Staging:
             await self._wake.wait()
             await asyncio.sleep(STORE_EVERY_S)
             self._wake.clear()
-            rows = list({(r.set, r.terminal): r for r in self._unstored}.values())
-            self._unstored.clear()
+            rows, self._unstored = self._unstored, {}
             try:
-                await self._store.keep_staged(rows)
+                await self._store.keep_staged(list(rows.values()))
             except StoreError as error:
                 log.warning("%s; it is kept in memory", error)
-                self._unstored.extendleft(rows)
+                newer = self._unstored
+                self._unstored = {key: row for key, row in rows.items() if key not in newer} | newer
+                self._bound()
                 await asyncio.sleep(STORE_PAUSE_S)
                 self._wake.set()
 
@@ -198,7 +213,7 @@ class Staging:
         size = f"{len(clips)} clips, {sum(c.size for c in clips)} bytes"
         await self._store.place_set(row, Entry(who, "stage.place", set_id, f"{purpose}: {size}"), wall_ms())
         for other in [s for s in self._sets.values() if s.row.purpose == purpose and s.id != set_id]:
-            self._forget(other.id)
+            self._let_go(other, now)
         held = self._take(row)
         await self.offer(set_id)
         return held
@@ -206,47 +221,59 @@ class Staging:
     async def offer(self, set_id: str) -> None:
         """Tells all its groups of it, once; whoever does not hear it is told at its next hello. Raises
         Unknown."""
-        held = self.one(set_id)
+        await self._tell(self.one(set_id))
+
+    async def _tell(self, held: HeldSet) -> None:
         for group in held.row.groups:
             try:
                 envelope = self._envelope(held)
                 await self._transport.send(ToGroup(group), envelope, lifetime_s=3_600, sure=False)
             except TransportError as error:
-                log.info("%s is not offered yet (%s); each terminal hears of it at its hello", set_id, error)
+                log.info("%s is not told yet (%s); each terminal hears of it at its hello", held.id, error)
                 return
 
-    async def drop(self, set_id: str, who: str) -> None:
-        """It is offered to nobody any more. Terminals that hold it keep it until it expires. Raises Unknown,
-        StoreError."""
-        self.one(set_id)
+    async def drop(self, set_id: str, who: str) -> HeldSet:
+        """Nobody is to hold it any more: its groups are told to forget it, and whoever does not hear that at
+        the next hello. Raises Unknown, StoreError."""
+        held = self.one(set_id)
         await self._store.drop_set(set_id, Entry(who, "stage.drop", set_id), wall_ms())
-        self._forget(set_id)
+        gone = self._let_go(held, self._now())
+        await self._tell(gone)
+        return gone
+
+    def _let_go(self, held: HeldSet, now: int) -> HeldSet:
+        self._sets.pop(held.id, None)
+        self._envelopes.pop(held.id, None)
+        gone = replace(held, row=replace(held.row, dropped=now))
+        self._dropped = {name: one for name, one in self._dropped.items() if one.row.expires > now}
+        self._words = {n: w for n, w in self._words.items() if n in self._sets or n in self._dropped} | {
+            held.id: self._words.get(held.id, {})
+        }
+        self._dropped[held.id] = gone
+        return gone
 
     def _take(self, row: SetRow) -> HeldSet:
-        sha256 = hashlib.sha256(row.manifest).hexdigest()
-        held = self._sets[row.id] = HeldSet(row, wire.decode_manifest(row.manifest), sha256)
+        held = self._sets[row.id] = _held_set(row)
+        self._dropped.pop(row.id, None)
         self._envelopes.pop(row.id, None)
         if row.purpose.startswith(EVENT):
             self._events[row.id] = row.expires
         return held
 
-    def _forget(self, set_id: str) -> None:
-        self._sets.pop(set_id, None)
-        self._envelopes.pop(set_id, None)
-        self._words.pop(set_id, None)
-
     def _envelope(self, held: HeldSet) -> bytes:
-        """Sealed once for all its terminals."""
+        """Sealed once for all its terminals. Of a set that was dropped: the word to forget it."""
         found = self._envelopes.get(held.id)
         if found is None:
             row = held.row
+            # A terminal forgets what was staged before this moment.
+            gone = None if row.dropped is None else max(self._now(), row.created)
             stage = wire.Stage(
                 set=row.id,
                 sha256=held.sha256,
                 size=len(row.manifest),
                 url=f"/sets/{row.id}.json",
-                issued=row.created,
-                expires=row.expires,
+                issued=row.created if gone is None else gone,
+                expires=row.expires if gone is None else gone,
                 targets=wire.Targets(groups=row.groups),
                 spread_ms=self._spread(held),
             )
@@ -269,10 +296,13 @@ class Staging:
         One that it names it knows of, and fetches by itself."""
         now = self._now()
         found = []
+        lacks: set[str] = set()
         for held in self._sets.values():
             if held.row.expires <= now or not set(held.row.groups) & set(groups):
                 continue
             missing = hello.sets.get(held.id)
+            if missing != 0:
+                lacks.add(held.row.purpose)
             if missing is None:
                 found.append(self._envelope(held))
             elif missing == 0:
@@ -280,19 +310,43 @@ class Staging:
                 if before is None or before.held < before.wanted or before.wanted == 0:
                     wanted = max(1, before.wanted if before else 1)
                     self._word(StagedRow(held.id, hello.terminal, wanted, wanted, "", now))
+        for held in self._dropped.values():
+            if held.id in hello.sets and held.row.purpose not in lacks:  # what takes its place is there
+                found.append(self._envelope(held))
+            elif held.id not in hello.sets and self._still(held.id, hello.terminal):
+                self._word(StagedRow(held.id, hello.terminal, 0, 0, "", now))
         return found
 
     def heard(self, staged: wire.Staged, now: int) -> None:
         """A terminal's word about a set."""
-        if staged.set in self._sets:
+        if staged.set in self._sets or staged.set in self._dropped:
             self._word(
                 StagedRow(staged.set, staged.terminal, staged.wanted, staged.held, staged.problem, now)
             )
 
     def _word(self, row: StagedRow) -> None:
         self._words.setdefault(row.set, {})[row.terminal] = row
-        self._unstored.append(row)
+        key = (row.set, row.terminal)
+        self._unstored.pop(key, None)  # what it said before does not count any more
+        self._unstored[key] = row
+        self._bound()
         self._wake.set()
+
+    def _bound(self) -> None:
+        if (over := len(self._unstored) - WORDS) <= 0:
+            return
+        if not self.lost:
+            self._alarm(
+                f"the disk takes no words about held sets; the oldest of more than {WORDS} are dropped"
+            )
+        self.lost += over
+        for key in list(itertools.islice(self._unstored, over)):
+            del self._unstored[key]
+
+    def _still(self, set_id: str, terminal: str) -> bool:
+        """Whether its last word is that it holds this set, or is about to."""
+        word = self.word_of(set_id, terminal)
+        return word is not None and (word.wanted > 0 or word.held > 0)
 
     # --- what is there ---------------------------------------------------------------------------
 
@@ -307,6 +361,17 @@ class Staging:
         """Those that are to be held now, in the order in which they were placed."""
         now = self._now()
         return [held for held in self._sets.values() if held.row.expires > now]
+
+    def dropped(self) -> list[tuple[HeldSet, int]]:
+        """Sets that were dropped, with how many terminals still hold them by their last word; none that
+        nobody holds."""
+        now = self._now()
+        counts = ((held, self.still(held)) for held in self._dropped.values() if held.row.expires > now)
+        return [(held, count) for held, count in counts if count]
+
+    def still(self, held: HeldSet) -> int:
+        """How many terminals hold it, by the last word of each."""
+        return sum(self._still(held.id, terminal) for terminal in self._words.get(held.id, ()))
 
     def of(self, purpose: str) -> HeldSet | None:
         return next((held for held in self.sets() if held.row.purpose == purpose), None)
@@ -369,6 +434,10 @@ class Staging:
 
     def word_of(self, set_id: str, terminal: str) -> StagedRow | None:
         return self._words.get(set_id, {}).get(terminal)
+
+
+def _held_set(row: SetRow) -> HeldSet:
+    return HeldSet(row, wire.decode_manifest(row.manifest), hashlib.sha256(row.manifest).hexdigest())
 
 
 def _cover(key: str, name: str, words: Sequence[StagedRow | None]) -> Cover:

@@ -6,7 +6,7 @@ Absence is worded as what we know ("no report since …, last seen …"), never 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
@@ -15,6 +15,7 @@ from typing import Final
 from alerts.regions import County
 from controller.clock import moment
 from controller.ids import BEIJING
+from controller.standing import Hand, hands
 from controller.store.records import BroadcastRow, BroadcastState
 from terminals import delivery
 from terminals.delivery import FactKey, Facts, State
@@ -91,6 +92,33 @@ class NotReached:
     state: State
     reason: str
     words: str
+    sounded: bool = False
+    """Whether any part of it was heard there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fact of a delivery. `at`: ms on the wire clock; the terminal's own word for all but ``sent`` and
+    ``unreached``."""
+
+    at: int
+    attempt: int
+    state: State
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """All that is known of one terminal's part of one broadcast, in the order in which it happened."""
+
+    state: State
+    reason: str
+    words: str
+    sounded: bool
+    last_seen: int | None
+    """Wire ms of the terminal's last authenticated word about anything; None: never."""
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +159,12 @@ class Summary:
     """While it waits for an operator because of that: when it is aired all the same."""
     aired_by: str | None = None
     """Who did not let it wait."""
+    standing: bool = False
+    """Kept by its terminals; `not_reached` are those that do not hold it."""
+    expires: datetime | None = None
+    """Of a standing message: until when a hand may sound it."""
+    hands: tuple[Hand, ...] = ()
+    """Where a hand has sounded it, the latest first."""
 
 
 TOGETHER_MS: Final = 1_000
@@ -149,11 +183,14 @@ def summarise(
     is_generic: Callable[[str], bool] = lambda _: False,
     clock_error: Callable[[str], int | None] = lambda _: None,
     doubted: BroadcastRow | None = None,
+    by_hand: Iterable[str] = (),
 ) -> Summary:
-    """`doubted`: the row as it is stored, which alone knows of doubts. `last_seen`: wire ms of a terminal's
+    """`doubted`: the row as it is stored, which alone knows of doubts. `by_hand`: terminals where a hand
+    sounds it now. `last_seen`: wire ms of a terminal's
     last authenticated word, None for never. `clock_error`: how far its clock may be off, ms, or None."""
     superseded = row.state is BroadcastState.SUPERSEDED
     doubted = doubted or row
+    standing = row.broadcast.standing
     waits = row.state is BroadcastState.VOICING and doubted.aired_by is None
     villages: dict[str, list[str]] = {}
     sounding: set[str] = set()
@@ -172,7 +209,7 @@ def summarise(
             villages.setdefault(terminal.village, []).append(words)
             if delivery.has_sounded(known):
                 sounding.add(terminal.village)
-        if seen.state is not State.PLAYED:
+        if not (delivery.holds(known) if standing else seen.state is State.PLAYED):
             missing.append(
                 NotReached(
                     terminal_id,
@@ -182,6 +219,7 @@ def summarise(
                     seen.state,
                     seen.reason,
                     words,
+                    delivery.has_sounded(known),
                 )
             )
     names = {t.key: t.name for t in county.townships}
@@ -212,12 +250,42 @@ def summarise(
         repeats=row.broadcast.repeats,
         clip=next((v.sha256 for v in row.broadcast.variants), None),
         generic=any(is_generic(v.sha256) for v in row.broadcast.variants),
-        mute=_mute(villages, sounding, silent_villages, county),
+        mute=() if standing else _mute(villages, sounding, silent_villages, county),
         together=_together(row.broadcast.play_at, facts, clock_error),
         doubt=doubted.doubt,
         airs=moment(doubted.airs) if doubted.airs and waits else None,
         aired_by=doubted.aired_by,
+        standing=standing,
+        expires=moment(row.broadcast.expires_ms) if standing else None,
+        hands=hands(facts, terminals, county, by_hand),
     )
+
+
+def chain(facts: Facts, last_seen: int | None, replaced_by: str = "") -> Chain:
+    """`replaced_by`: the broadcast that took its place before it was sent."""
+    seen = delivery.shown(facts)
+    order = sorted(facts.items(), key=lambda item: (item[0][0], item[1][0], delivery.rank(item[0])))
+    return Chain(
+        seen.state,
+        seen.reason,
+        f"not sent: {replaced_by} replaced it" if replaced_by else _words(facts, last_seen),
+        delivery.has_sounded(facts),
+        last_seen,
+        tuple(Step(at, attempt, state, reason, text) for (attempt, state, reason), (at, text) in order),
+    )
+
+
+def unheard(parts: Sequence[tuple[Summary, Collection[str]]]) -> tuple[tuple[str, NotReached], ...]:
+    """The terminals where nothing of a message has sounded: the last of its broadcasts for each, and what is
+    known of it there. `parts`: its broadcasts, oldest first, with the terminals of each; no all-clear."""
+    last: dict[str, tuple[str, NotReached]] = {}
+    heard: set[str] = set()
+    for summary, terminals in parts:
+        mute = {row.terminal: (summary.id, row) for row in summary.not_reached if not row.sounded}
+        heard.update(set(terminals) - mute.keys())
+        last |= mute
+    found = (known for terminal, known in last.items() if terminal not in heard)
+    return tuple(sorted(found, key=lambda known: (known[1].township, known[1].village, known[1].terminal)))
 
 
 def _mute(

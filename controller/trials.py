@@ -78,7 +78,7 @@ class Trials:
                 await self.look(moment(wall_ms()))
             except StoreError as error:
                 self._alarm(f"tests: {error}")
-            await self._desk.wait_changed(LOOK_S)
+            await self._desk.events.wait_changed(LOOK_S)
 
     async def planned(self, now: datetime) -> list[Planned]:
         """Every test of the configuration, with what became of its last runs."""
@@ -228,7 +228,7 @@ class Trials:
         rows: Sequence[str] = [
             f"{row.broadcast.id} ({row.broadcast.kind}) is on"
             for row in await self._store.broadcasts(states=_ON, limit=1000)
-            if row.broadcast.kind is not Kind.TEST
+            if row.broadcast.kind is not Kind.TEST and not row.broadcast.standing
         ]
         return min(rows, default="")
 

@@ -91,6 +91,8 @@ class _Message:
     """On the loop's clock."""
     patient: bool = False
     """Nobody waits for it to sound: it is listened to, whatever its colour."""
+    hearing_s: float | None = None
+    """How long it may be listened to, where that is not the usual budget."""
     speeches: dict[tuple[str, Segment], Speech] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     """Mandarin voices that did not say it right."""
@@ -117,6 +119,21 @@ class _Message:
 def profiles_of(terminals: Iterable[Terminal]) -> dict[Profile, int]:
     """What these loudspeakers can be told, with how many of each."""
     return dict(Counter(Profile(t.languages, t.speaker, t.codecs) for t in terminals))
+
+
+def numbered(terminals: Iterable[Terminal]) -> tuple[dict[str, int], list[Profile]]:
+    """The profiles of these loudspeakers, and for each the number of its own: to count numbers is ten times
+    as fast as to count profiles."""
+    order: dict[Profile, int] = {}
+    seen: dict[tuple[object, ...], int] = {}
+    found: dict[str, int] = {}
+    for t in terminals:
+        plain = (t.languages, t.speaker, t.codecs)
+        if (number := seen.get(plain)) is None:
+            profile = Profile(t.languages, t.speaker, t.codecs)
+            number = seen[plain] = order.setdefault(profile, len(order))
+        found[t.id] = number
+    return found, list(order)
 
 
 class Voicing:
@@ -193,7 +210,10 @@ class Voicing:
         try:
             await self._renderer.warm(voice=self.name, speed=speed)
             self.loaded.set()
-            fixed = self._templates[MANDARIN].fixed_sentences(self._prepared) if self._prepared else ()
+            # Not where another voice speaks what is actual: it would wait behind what nobody needs.
+            speaks = self._options.approved_by is not None or not self._options.mandarin_approved
+            prepared = self._prepared if speaks else ()
+            fixed = self._templates[MANDARIN].fixed_sentences(prepared) if prepared else ()
             await self._renderer.warm(fixed, voice=self.name, speed=speed)
             log.info("voice %s is ready", self.name)
         except VoiceError as error:
@@ -298,6 +318,7 @@ class Voicing:
         message.patient = True
         if patience_s is not None:
             message.ends = asyncio.get_running_loop().time() + patience_s
+            message.hearing_s = AFTERWARDS_S
         try:
             return (await self._clips(message, profiles, most=1))[0][1]
         except VoiceError as error:
@@ -338,6 +359,10 @@ class Voicing:
     async def pin(self, clips: Iterable[str], reason: str, until: float) -> None:
         """Keep `clips` until then (Unix seconds): what is placed at terminals, or will be."""
         await asyncio.to_thread(self._library.pin, tuple(clips), reason, until)
+
+    def has(self, sha256: str) -> bool:
+        """Whether this clip is still here to be fetched."""
+        return self._library.path(sha256).is_file()
 
     async def unpin(self, reason: str) -> None:
         await asyncio.to_thread(self._library.unpin, reason)
@@ -454,14 +479,16 @@ class Voicing:
     async def _listened(self, message: _Message, wanted: Wanted, made: Kept) -> ClipRecord:
         """Its record with what was heard, if it is to be listened to and there is time."""
         key, record = made
-        if not self._to_be_heard(record) or _signal(message.request).siren:  # minutes of wailing
+        if not self.to_be_heard(record) or _signal(message.request).siren:  # minutes of wailing
             return record
         like = message.heard.get((wanted[0], record.voice))
         if like is None:
             if (message.red or message.fast) and not message.patient:
                 message.unheard.append((wanted, made))
                 return record
-            left = BUDGET_S[message.part] if message.patient else min(BUDGET_S[message.part], message.left)
+            left = message.hearing_s or BUDGET_S[message.part]
+            if not message.patient:
+                left = min(left, message.left)
             like = await self._listen(message, wanted, record, left)
             if like is None:
                 message.unheard.append((wanted, made))
@@ -471,8 +498,8 @@ class Voicing:
         await asyncio.to_thread(self._library.amend, key, record)
         return record
 
-    def _to_be_heard(self, record: ClipRecord) -> bool:
-        """Mandarin by a machine that nobody has listened to yet."""
+    def to_be_heard(self, record: ClipRecord) -> bool:
+        """Mandarin by a machine that nobody has listened to yet, and now somebody could."""
         return (
             self.ear.open
             and record.ser is None
@@ -714,8 +741,8 @@ class Voicing:
                 said = list(pieces)
                 for n, segment in enumerate(plan.segments):
                     if segment.language == MANDARIN and set(segment.sentences) - set(pieces[n].recorded):
-                        words = await self._renderer.read(segment.sentences, urgency=message.urgency)
-                        speech = await self._speech(message, choice, segment, words)
+                        words, aloud = await self._renderer.read(segment.sentences, urgency=message.urgency)
+                        speech = await self._speech(message, choice, segment, aloud)
                         said[n] = replace(said[n], sentences=words, speech=speech, recorded={})
                 made = await self._renderer.render_pieces(
                     said,
@@ -817,7 +844,7 @@ def _paths(recorded: Mapping[str, Recording], segment: Segment) -> dict[str, Pat
 def _urgency(request: ScriptRequest, part: Part, *, preview: bool) -> int:
     """Whose sentences the one voice speaks first: real before drill, a lead or an all-clear before a whole,
     what goes out before what is only looked at."""
-    if preview:
+    if preview or request.standing:
         return 2 * len(_KINDS)
     return 2 * _KINDS.index(request.kind) + (part is Part.WHOLE and request.stage != "cancel")
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import random
 import secrets
@@ -25,18 +26,18 @@ import sys
 import time
 from base64 import urlsafe_b64encode
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx2
 from msgspec.structs import replace
 
 from alerts.regions import County
 from config.counties import load_county
-from simulators import mqtt_lite
+from simulators import hum, mqtt_lite
 from simulators.broker import EmbeddedBroker, MosquittoBroker, mosquitto_binary
 from simulators.faults import Fault
 from simulators.fleet import Fleet, FleetOptions, Heard
@@ -103,9 +104,16 @@ release:
   - {{feed: bureau, hazard: rainstorm, colour: [red, orange], action: auto}}
   - {{feed: seismic, hazard: earthquake, action: auto}}
   - {{feed: "*", hazard: "*", action: hold}}
-# Machine-made and approved by nobody: it speaks only to simulated terminals.
-voice: {{approved_by: drill, approved_on: 2026-01-01, check: "off"}}
+voice: {{{voice}, check: "off"}}
 """
+
+# Machine-made and approved by nobody: it speaks only to simulated terminals.
+_REAL: Final = "approved_by: drill, approved_on: 2026-01-01"
+# The built-in voice is approved by nobody here, so that the other one speaks what is actual.
+_HUM: Final = (
+    'others: [{{language: zh, engine: http, name: {name}, url: "{url}", approved_by: drill, '
+    "approved_on: 2026-01-01}}]"
+)
 
 _CAP: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <alert xmlns="urn:oasis:names:tc:emergency:cap:1.2"><identifier>{identifier}</identifier>
@@ -142,6 +150,7 @@ class Sheet:
     speed: float
     """Playing went so many times faster than in reality."""
     broker: str
+    voice: str
     seconds: float
     promises: tuple[Promise, ...]
 
@@ -157,8 +166,12 @@ class ChaosOptions:
     """Empty, of this drill alone: the controller's state and log."""
     short: bool = False
     speed: float = 10.0
+    voice: Literal["hum", "real"] = "real"
+    """Who speaks: the voice that a county has, or one that takes no time (`simulators.hum`)."""
     phases: tuple[str, ...] = PHASES
     """Of the script; the first is always there."""
+    broker: Literal["best", "embedded"] = "best"
+    """``best``: mosquitto where it is installed."""
     serve: tuple[str, ...] = (sys.executable, "-m", "controller.cli")
     """How ``fenghuo`` is started."""
 
@@ -168,23 +181,51 @@ async def run_chaos(options: ChaosOptions, tell: Callable[[str], None]) -> Sheet
 
     Raises ChaosError, FleetError, BrokerError, PackError; however it ends, no process of it is left."""
     began = time.monotonic()
-    broker = MosquittoBroker() if mosquitto_binary() else EmbeddedBroker()
-    async with broker:
-        world = _World(options, broker)
-        tell("start")
-        async with world.running():
-            await world.script(tell)
-            tell("end")
-            promises = await world.judge()
+    embedded = options.broker == "embedded" or not mosquitto_binary()
+    broker = EmbeddedBroker() if embedded else MosquittoBroker()
+    with hum.HumService() as service, _logged(options.folder / "fleet.log"):
+        world = _World(options, broker, service.url)
+        promises = await _held(world, broker, tell)
     return Sheet(
         options.scenario.name,
         options.scenario.terminals,
         options.scenario.seed,
         options.speed,
         broker.name,
+        options.voice,
         round(time.monotonic() - began, 1),
         promises,
     )
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """What simulated loudspeakers say of themselves, a hundred refused forgeries among it, is for the file:
+    on the screen it would bury the phases."""
+    ours = logging.getLogger("simulators")
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = ours.propagate
+    ours.addHandler(handler)
+    ours.propagate = False
+    try:
+        yield
+    finally:
+        ours.propagate = before
+        ours.removeHandler(handler)
+        handler.close()
+
+
+async def _held(
+    world: _World, broker: MosquittoBroker | EmbeddedBroker, tell: Callable[[str], None]
+) -> tuple[Promise, ...]:
+    async with broker:
+        world.spy = _Spy(broker.port, topics(world.county.key))
+        tell("start")
+        async with world.running():
+            await world.script(tell)
+            tell("end")
+            return await world.judge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +317,11 @@ class _Spy:
 
 
 class _World:
-    def __init__(self, options: ChaosOptions, broker: MosquittoBroker | EmbeddedBroker) -> None:
+    spy: _Spy
+
+    def __init__(self, options: ChaosOptions, broker: MosquittoBroker | EmbeddedBroker, hum_url: str) -> None:
         self.options = options
+        self.hum_url = hum_url
         self.scenario = options.scenario
         self.chaos = options.scenario.chaos
         self.broker = broker
@@ -288,7 +332,6 @@ class _World:
         self.warnings: list[_Warning] = []
         self.found: dict[str, Promise] = {}
         self.token = secrets.token_urlsafe(32)
-        self.spy = _Spy(broker.port, topics(self.county.key))
         self.number = 0
 
     # --- life ---
@@ -304,6 +347,7 @@ class _World:
                 county=self.scenario.county,
                 port=self.broker.port,
                 token=hashlib.sha256(self.token.encode()).hexdigest(),
+                voice=_REAL if self.options.voice == "real" else _HUM.format(name=hum.NAME, url=self.hum_url),
             ),
             encoding="utf-8",
         )
@@ -518,12 +562,16 @@ class _World:
         await self._stop(warning)
 
     async def _stop(self, warning: _Warning) -> None:
-        """Somebody presses stop while it sounds."""
-        planned = await self.broadcasts(warning)
-        began = time.monotonic()
-        sounding = {
-            t for b in planned for t in self.heard.starts[b] if t not in self.heard.finished[b]
-        } & self.whole
+        """Somebody presses stop while it sounds: at half of them at least. Where the machine is so slow that
+        the first message was over meanwhile, that is the second one, which must be voiced before."""
+        end = time.monotonic() + VOICING_S
+        while True:
+            planned = await self.broadcasts(warning)
+            began = time.monotonic()
+            sounding = self._sound_now(planned)
+            if 2 * len(sounding) >= len(self.whole) or began > end:
+                break
+            await asyncio.sleep(0.05)
         for broadcast in planned:
             await self._ask(f"/v1/broadcasts/{broadcast}/stop", {})
         silent: dict[str, float] = {}
@@ -540,11 +588,25 @@ class _World:
         self._found(
             "stop",
             len(silent) > len(still) and not unknown,
-            (*(f"{t} was not silenced" for t in sorted(still)), *(f"{t} did not answer" for t in unknown)),
+            (
+                *(() if sounding else ("nothing was sounding that could be stopped",)),
+                *(f"{t} was not silenced" for t in sorted(still)),
+                *(f"{t} did not answer" for t in unknown),
+            ),
             sounding=len(sounding),
             slowest_s=max((at - began for at in silent.values()), default=0.0),
             unacknowledged=len(unknown),
         )
+
+    def _sound_now(self, broadcasts: Collection[str]) -> frozenset[str]:
+        """Healthy terminals where one of these can be heard."""
+        heard = self.heard
+        return self.whole & {
+            t
+            for b in broadcasts
+            for t in heard.starts[b]
+            if t not in heard.finished[b] and t not in heard.silenced[b]
+        }
 
     async def _unacknowledged(self, broadcast: str) -> list[str]:
         rows = (await self._ask(f"/v1/broadcasts/{broadcast}"))["not_reached"]
@@ -668,27 +730,32 @@ class _World:
             await asyncio.sleep(0.1)
 
     async def _storm(self) -> None:
-        """Documents far above any plan; in the middle of them, the earthquake."""
+        """Documents far above any plan; in the middle of them, the earthquake. Their number is the same on
+        every machine: a storm that lasted until the earthquake has sounded everywhere would blow longest
+        where the machine is slowest, and leave it the most to say."""
         a_second = self.chaos.storm * self.chaos.planned_per_minute / 60
-        blown = asyncio.Event()
+        before_s = self.chaos.storm_s / (2 if self.options.short else 1)
+        documents = max(1, round(2 * before_s * a_second))
+        half = asyncio.Event()
         dropped = 0
 
         async def blow() -> None:
             nonlocal dropped
             began = time.monotonic()
-            while not blown.is_set():
-                due = int((time.monotonic() - began) * a_second) + 1
+            while dropped < documents:
+                due = min(documents, int((time.monotonic() - began) * a_second) + 1)
                 while dropped < due:
                     dropped += 1
                     self._noise(dropped)
+                if 2 * dropped >= documents:
+                    half.set()
                 await asyncio.sleep(0.02)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(blow(), name="chaos.storm")
-            await asyncio.sleep(self.chaos.storm_s / (2 if self.options.short else 1))
+            await half.wait()
             warning = self.quake(33.5)
             times = await self.sounding(warning, self.whole)
-            blown.set()
         last = max(times.values(), default=PHASE_S)
         limit = self.chaos.slower * self.calm_s + self.chaos.slack_s
         lost = self.whole - times.keys()
@@ -765,13 +832,16 @@ class _World:
         storm's messages takes its time."""
         last = time.monotonic() + VOICING_S
         end = time.monotonic() + PHASE_S
+        known: set[str] = set()
+        """Of these every end is known; asking again would only keep the controller from the others."""
         while time.monotonic() < min(end, last):
-            told = [await self._ask(f"/v1/broadcasts/{b}") for b in await self._mine()]
-            if not any(_open(one, self.reachable) for one in told):
+            told = [await self._ask(f"/v1/broadcasts/{b}") for b in await self._mine() if b not in known]
+            known |= {one["id"] for one in told if not _open(one, self.reachable)}
+            if known >= {one["id"] for one in told}:
                 return
             if any(one["state"] == "voicing" for one in told):
                 end = time.monotonic() + PHASE_S
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.5)
 
     async def judge(self) -> tuple[Promise, ...]:
         await self._over()
@@ -931,6 +1001,7 @@ def sheet_json(sheet: Sheet) -> dict[str, Any]:
         "seed": sheet.seed,
         "speed": sheet.speed,
         "broker": sheet.broker,
+        "voice": sheet.voice,
         "seconds": sheet.seconds,
         "promises": [
             {"key": p.key, "kept": p.kept, "figures": dict(p.figures), "broken": list(p.broken)}

@@ -121,3 +121,5 @@ class Broadcast:
     """Wire time (Unix ms) at which all start together; 0: each as soon as it can."""
     silent: bool = False
     """A test of everything but the sound."""
+    standing: bool = False
+    """Kept at the terminals with its clip; sounds only when a hand there wants it."""

@@ -51,9 +51,13 @@ FLOOR: Final = "floor"
 """Reason of a `playing` that is only the generic sentence, or the signal alone: the message is missing."""
 BY_HAND: Final = "by-hand"
 """Reason of the `playing` and `played` of a standing message; further ones are ``by-hand-2`` and so on."""
+BY_HANDS: Final = (BY_HAND, *(f"{BY_HAND}-{n}" for n in range(2, 10)))
+"""All of them, in the order in which they happen."""
 SILENT: Final = "silent"
 """Reason of what a silent test reports from `playing` on: the device was driven, and nothing was heard."""
 UNREACHED: Final = "unreached"
+FORGOTTEN: Final = "forgotten"
+"""Reason of the `failed` of a standing message whose terminal was enrolled anew: the board may be another."""
 
 FactKey = tuple[int, State, str]
 FactValue = tuple[int, str]
@@ -84,7 +88,21 @@ _FLOOR_RANK: Final = 25
 _FORGEABLE: Final = frozenset({"malformed", "unsigned", "unknown-key", "bad-signature", "wrong-role"})
 # Worth another attempt: the cause may be gone when the terminal tries again. A lapsed window or a dead
 # amplifier will not mend itself within a warning.
-_RETRYABLE: Final = frozenset({"fetch", "hash-mismatch", "device-busy"}) | _FORGEABLE
+_RETRYABLE: Final = frozenset({"fetch", "hash-mismatch", "device-busy", FORGOTTEN}) | _FORGEABLE
+# After these a standing message is not kept any more: the key that sealed it has left the ring, or (which the
+# controller itself records) the terminal was enrolled anew.
+_LETS_GO: Final = frozenset({"unknown-key", FORGOTTEN})
+_SILENCE: Final = (
+    State.PLAYED,
+    State.PREEMPTED,
+    State.INTERRUPTED,
+    State.FAILED,
+    State.CANCELLED,
+    State.EXPIRED,
+)
+# The message will not come, which a terminal says at once; its generic sentence may sound all the same, and
+# nothing is said when that is over.
+_STANDS_IN: Final = frozenset({"fetch", "hash-mismatch", "no-variant", "decode"})
 
 
 def rank(key: FactKey) -> tuple[int, str, str]:
@@ -100,6 +118,28 @@ def is_message(key: FactKey) -> bool:
     """Whether this fact says that the message itself was heard, and not its stand-in."""
     _, state, reason = key
     return state in (State.PLAYING, State.PLAYED) and reason not in (FLOOR, SILENT)
+
+
+def is_by_hand(key: FactKey) -> bool:
+    """Whether this fact says that a hand at the terminal began to sound a standing message."""
+    return key[1] is State.PLAYING and key[2] in BY_HANDS
+
+
+def holds(facts: Facts) -> bool:
+    """Whether a hand at the terminal can sound this standing message, by the terminal's last word: its clip
+    is there, and neither a stop nor its end."""
+    last = max((key[0] for key in facts), default=0)
+    latest = [key for key in facts if key[0] == last]
+    ended = any(state in (State.CANCELLED, State.EXPIRED) for _, state, _ in facts)
+    lost = any(state is State.FAILED and reason in _LETS_GO for _, state, reason in latest)
+    return not (ended or lost) and any(state is State.READY for _, state, _ in latest)
+
+
+def sounds_by_hand(facts: Facts) -> bool:
+    """Whether a hand sounds it there now, by the terminal's last word."""
+    began = max((value[0] for key, value in facts.items() if is_by_hand(key)), default=0)
+    ends = (value[0] for key, value in facts.items() if key[1] in _SILENCE)
+    return began > 0 and began > max(ends, default=0)
 
 
 def fold(facts: Facts, new: Iterable[tuple[FactKey, FactValue]]) -> dict[FactKey, FactValue]:
@@ -155,6 +195,13 @@ def may_be_forged(facts: Facts) -> bool:
     """Whether all we know is a refusal that may have been of somebody else's words, and not of ours."""
     seen = shown(facts)
     return seen.state is State.REFUSED and seen.reason in _FORGEABLE
+
+
+def may_stand_in(facts: Facts) -> bool:
+    """Whether the generic sentence may sound, or be about to, although the message has failed for good: a
+    stop is owed to these too."""
+    seen = shown(facts)
+    return seen.state is State.FAILED and seen.reason in _STANDS_IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +271,25 @@ Action = Send | Ask | WaitUntil | GiveUp | Settled
 
 def is_settled(facts: Facts, policy: Policy) -> bool:
     """Whether the terminal's part is over and nothing more will be tried."""
-    seen = shown(facts)
+    return _is_settled(facts, shown(facts), policy)
+
+
+def _is_settled(facts: Facts, seen: Shown, policy: Policy) -> bool:
+    if policy.standing and policy.stopping:
+        # Played or failed by hand, it is kept for the next one: not over before it says so.
+        over = any(state in (State.CANCELLED, State.EXPIRED) for _, state, _ in facts)
+        return over or (seen.state is State.REFUSED and not may_be_forged(facts))
+    if policy.standing and seen.state is State.FAILED and seen.reason == "unknown-key":
+        return True  # to be sent anew, by an operator and under the key of now
     match seen.state:
         case State.PLAYED | State.CANCELLED | State.EXPIRED:
             return True
+        case State.REFUSED | State.FAILED if policy.stopping:
+            # Not over before it says so: its stand-in may sound, or ours be on its way behind a forgery.
+            cancelled = any(state is State.CANCELLED for _, state, _ in facts)
+            return cancelled or not (may_stand_in(facts) or may_be_forged(facts))
         case State.REFUSED | State.FAILED:
-            return policy.stopping or seen.reason not in _RETRYABLE or seen.attempt >= policy.attempts
+            return seen.reason not in _RETRYABLE or seen.attempt >= policy.attempts
         case State.READY | State.PLAYING | State.INTERRUPTED | State.PREEMPTED:
             return policy.standing and not policy.stopping
         case _:
@@ -239,16 +299,16 @@ def is_settled(facts: Facts, policy: Policy) -> bool:
 def next_action(facts: Facts, tried: Tried, now: int, policy: Policy) -> Action:
     """What to do for this delivery at `now`. Total: every reachable delivery gets exactly one answer, and
     a WaitUntil always lies after `now`, so the loop always makes progress."""
-    if is_settled(facts, policy):
-        return Settled()
     seen = shown(facts)
+    if _is_settled(facts, seen, policy):
+        return Settled()
     over = now >= policy.expires
     # What started just before expiry may still be playing; its outcome is asked for that long and a minute.
     if now >= policy.expires + int(policy.seconds * 1000) + 60_000:
         return GiveUp()
     if tried.attempt == 0:
         return GiveUp() if over or policy.stopping else Send(1)
-    if seen.state in (State.REFUSED, State.FAILED):  # retryable, or it would be settled
+    if seen.state in (State.REFUSED, State.FAILED) and not policy.stopping:  # retryable, or settled
         again = tried.attempt + 1 if tried.attempt <= seen.attempt else tried.attempt
         return _when(tried.sent + _patience(tried, policy), now, Send(again), over)
     if seen.state in (State.PENDING, State.SENT):

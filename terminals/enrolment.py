@@ -77,6 +77,7 @@ class EnrolmentError(Exception):
     def __init__(self, reason: EnrolmentReason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
+        self.detail = detail
 
 
 class Request(Struct, frozen=True):

@@ -174,7 +174,7 @@ class Stage(Struct, frozen=True, tag="stage"):
     """Of the manifest, relative to the audio base."""
     issued: Millis
     expires: Millis
-    """Pinned until then; at most 400 days after `issued`."""
+    """Pinned until then; at most 400 days after `issued`. Not after `issued`: the set is to be forgotten."""
     targets: Targets
     spread_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0
 

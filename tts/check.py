@@ -177,8 +177,21 @@ ACTIONS: Final = (
     "解除", "演习", "演练", "测试",
 )  # fmt: skip
 """What people are to do, and the words that turn a message into its contrary."""
+CONTRARIES: Final = (
+    "不要", "不得", "不用", "不必", "严禁", "禁止", "切勿", "请勿", "停止", "取消", "解除", "演习", "演练",
+    "测试",
+)  # fmt: skip
+"""Words that make the contrary of a message when a voice adds one."""
 _NUMERAL: Final = "零一二三四五六七八九十百千万亿点两幺"
 _NUMBER: Final = re.compile(rf"(?:零下|百分之|千分之|负)?[{_NUMERAL}]+")
+_UNIT: Final = (
+    "小时|分钟|分|秒|点|时|天|日|月|年|周|级|度|摄氏度|成|倍|米|千米|公里|毫米|厘米|平方|立方|吨|公斤|千克|"
+    "人|户|名|头|只|栋|处|条|座|次|号|岁|层|组|社|村"
+)
+_SINGLE: Final = re.compile(
+    rf"(?<![{_NUMERAL}])([{_NUMERAL.replace('点', '')}])(?=(?:到[{_NUMERAL}]+)?({_UNIT}))"
+)
+"""A number of one character counts as one before a unit: 一定, 四川 and 三眼峪 are none."""
 _UNCERTAIN: Final = re.compile(r"\d[\d,.]*")
 _ALIKE: Final = (("zh", "z"), ("ch", "c"), ("sh", "s"), ("n", "l"), ("f", "h"))
 
@@ -196,7 +209,8 @@ def compare(
 ) -> Verdict:
     """`heard`, the recogniser's writing, against `text`, what was to be said; both may hold digits.
 
-    A number must be heard syllable by syllable. Of places and actions, which a small recogniser writes as
+    A number must be heard syllable by syllable, and nothing that turns the message round (`CONTRARIES`) where
+    the text has none. Of places and actions, which a small recogniser writes as
     it pleases, near sounds (zh/z, n/l, f/h, -ng/-n) count as heard, and one syllable in four may differ.
     """
     wanted = syllables(text)
@@ -215,8 +229,24 @@ def compare(
         allowed = 0 if exact else len(what) // 4
         if spots and not any(marks[i : i + len(what)].count(False) <= allowed for i in spots):
             missing.append(what)
-    unique = tuple(dict.fromkeys(missing))
-    return Verdict(ser, unique, ser <= MAX_SER and not unique)
+    singles: dict[str, bool] = {}
+    for m in _SINGLE.finditer(spoken):
+        singles[m[1] + m[2]] = singles.get(m[1] + m[2], False) or kept[m.start()]
+    unique = tuple(dict.fromkeys([*missing, *(what for what, there in singles.items() if not there)]))
+    added = _added(wanted, got)
+    return Verdict(ser, unique, ser <= MAX_SER and not unique and not added, added)
+
+
+def _added(wanted: Sequence[str], got: Sequence[str]) -> tuple[str, ...]:
+    """The `CONTRARIES` in `got` of which no syllable stands where `wanted` has it."""
+    placed = _align(got, wanted)[1]
+    found: list[str] = []
+    for word in CONTRARIES:
+        sounds = syllables(word)
+        spots = (i for i in range(len(got) - len(sounds) + 1) if got[i : i + len(sounds)] == sounds)
+        if any(not any(placed[i : i + len(sounds)]) for i in spots):
+            found.append(word)
+    return tuple(found)
 
 
 def _numbers(spoken: str) -> list[str]:

@@ -158,16 +158,29 @@ def _gist(sentence: str) -> str:
 def tidy(text: str, *, keep_breaks: bool = False) -> str:
     """Without control characters, emoji and doubled blanks."""
     kept = "".join(c for c in text if c.isprintable() or c == "\n")
-    kept = re.sub(
-        "[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200b-\u200f\ufeff*#|_~^`\\\\]+", _keep_tilde, kept
-    )
+    kept = re.sub("(?<=\\d)\ufe0f?\u20e3", "、", kept)
+    kept = re.sub("[\u200b-\u200f\ufe0e\ufe0f\ufeff]+", "", kept)
+    kept = _BULLETS.sub("\n", kept)
+    kept = re.sub("[\U0001f000-\U0001faff\u2600-\u27bf*#|_~^`\\\\]+", _sign, kept)
     kept = re.sub(r"[ \t\u3000\xa0]+", " ", kept)
     kept = re.sub(r"(?<=[^\x00-\x7f]) | (?=[^\x00-\x7f])", "", kept)
     return re.sub(r"\s*\n\s*", "\n" if keep_breaks else "", kept).strip()
 
 
-def _keep_tilde(m: re.Match[str]) -> str:
-    return "~" if m[0] == "~" else ""
+_BULLETS: Final = re.compile(r"[●■◆▲▶►◇□△▼▽▪◾◼•※]+|[=-]{3,}|(?<!\d)[*_]{3,}")
+
+
+def _sign(m: re.Match[str]) -> str:
+    """Ornament goes; a sign that belongs to a number stays (6~8, 3*4, 10^3, 3#楼, 139****1234), and two
+    numbers never grow into one."""
+    before, after = m.string[m.start() - 1 : m.start()], m.string[m.end() : m.end() + 1]
+    if set(m[0]) == {"~"}:
+        return "~"
+    if re.fullmatch(r"\*+|[_^]", m[0]) and before.isdigit() and (after.isdigit() or len(m[0]) > 1):
+        return m[0]
+    if m[0] == "#" and (before.isdigit() or after.isdigit()):
+        return m[0]
+    return "，" if before.isdigit() and after.isdigit() else ""
 
 
 def _split(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Final
 _TITLES: Final = "县市区镇乡村局队组校部省州会社首院处科班站厂所团连排家店船机车生成增助厅司秘行"
 _COUNTS: Final = "零一二两三四五六七八九十百千万几数"
 
-WORDS: Final = rf"""
+NAMES: Final = rf"""
 洪洞        hong2 tong2
 浚县        xun4 xian4
 宕昌        tan4 chang1
@@ -26,6 +26,19 @@ WORDS: Final = rf"""
 单城镇      shan4 cheng2 zhen4
 大城县      dai4 cheng2 xian4
 长垣        chang2 yuan2
+都(?=(?:昌|安|兰|匀|江堰)[县市瑶]|匀|江堰)   du1
+(?<=[于望武丰宜昌新花尧殷郫乐])都(?=[县市区镇])   du1
+召陵        shao4 ling2
+佛(?=[冈坪]县)   fo2
+(?<![今明昨后每整白])天长(?=市|境)   tian1 chang2
+长(?=清区)  chang2
+民乐(?=县|城|境)   min2 le4
+曲靖        qu3 jing4
+曲麻莱      qu3 ma2 lai2
+曲水(?=县)   qu3 shui3
+曲松(?=县)   qu3 song1
+阳曲(?=县|镇|境)   yang2 qu3
+相(?=[城山]区)   xiang4
 长(?=(?:武|治|顺|阳|岛|海|白|泰|宁|葛|岭|丰|乐|汀|兴|寿|安|春|沙)[县市区镇自山])   chang2
 (?<![{_TITLES}])长(?=武|治|顺|阳|岛|海|白|泰|宁|葛|岭|丰)   chang2
 朝阳        chao2 yang2
@@ -105,6 +118,10 @@ WORDS: Final = rf"""
 莎车        sha1 che1
 井陉        jing3 xing2
 乐清        yue4 qing1
+"""
+"""Of places."""
+
+WORDS: Final = rf"""
 (?<![{_TITLES}])长(?=[{_COUNTS}])   chang2
 (?<![{_TITLES}])长(?=[约达近宽]|度|时间|期)   chang2
 (?<=[全总周超延])长(?![官者])   chang2
@@ -113,7 +130,11 @@ WORDS: Final = rf"""
 (?<=[涨升落跑走来退流])得(?=[很快太更非])   de5
 (?<=迅速|安全|尽快|有序|冷静|认真|仔细|及时|主动|自觉|不断|持续|缓慢)地(?![带点方区势域段形质处])   de5
 (?<=[{_COUNTS}])只(?=[羊牛鸡鸭狗猪船猴手动])   zhi1
+系(?=[好紧上牢](?:安全|头盔|救生|绳|缆|帽))   ji4
+(?<=[畜猪羊牛棚马])圈   juan4
+流血        liu2 xue4
 撒(?=盐|融|药|石灰|沙)   sa3
 处(?=警|在)   chu3
 (?<=[\u3400-\u9fff])(?<![因请以])为(?!了|您|你|大家|群众|村民|居民|何|此|谁|其|他|我|受|老|孩|防|确)   wei2
 """
+"""Of warnings."""

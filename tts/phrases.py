@@ -167,6 +167,8 @@ def faults(zh: str, text: str, tag: str) -> list[str]:
     found += [f"slot {{{name}}} is not in the Mandarin" for name in sorted(mine - theirs)]
     if (said := numbers(bare(text), tag)) != (meant := numbers(bare(zh), MANDARIN)):
         found.append(f"numbers {_shown(said)} instead of {_shown(meant)}")
+    if turned := turned_round(bare(zh), bare(text), tag):
+        found.append(turned)
     words = bare(text)
     if known.foreign and (odd := re.findall(f"[{known.foreign}]+", words)):
         found.append(f"{odd[0]!r} is not in the script that is read in {known.en} in China")
@@ -179,6 +181,26 @@ def faults(zh: str, text: str, tag: str) -> list[str]:
     if len(text) > MAX_TEXT:
         found.append(f"longer than {MAX_TEXT} characters")
     return found
+
+
+_NEGATIONS: Final = {
+    MANDARIN: re.compile("不(?!同)|没(?!有接到)|未(?!来)|勿|严禁|禁止|别"),
+    "yue": re.compile("唔(?!同|该)|不(?!同)|咪|冇|未(?!来)|莫|勿|禁|别|没"),
+    "ko": re.compile("마십시오|마시|말(?!씀)|금지|엄금|금하|않|아니|아닙|못|없|삼가"),
+}
+"""Words that turn a sentence round, in the languages where a machine can be sure to know them."""
+
+
+def turned_round(zh: str, text: str, tag: str) -> str:
+    """What is wrong with the negations of `text`: fewer than in the Mandarin (不要过河，不要过桥 with one
+    lost), or one where the Mandarin has none. Empty if nothing, or if the language's words are not
+    known here. 没有接到通知 (before you are told) is a time and counts as none."""
+    if tag not in _NEGATIONS:
+        return ""
+    said, meant = (len(_NEGATIONS[t].findall(words)) for t, words in ((tag, text), (MANDARIN, zh)))
+    if said < meant:
+        return f"a 不 of the Mandarin is lost: {meant} there, {said} here"
+    return "says not where the Mandarin does not" if said and not meant and "没有接到" not in zh else ""
 
 
 # Bidirectional overrides make a line look like another one; the joiners and the Mongolian separators do not.

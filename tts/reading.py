@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Final
 
-from tts.names import WORDS
+from tts.names import NAMES, WORDS
 
 _DIGITS: Final = "零一二三四五六七八九"
 _GROUPS: Final = ("", "万", "亿", "万亿")
@@ -35,8 +36,8 @@ _UNITS: Final[dict[str, str]] = {
     "kW": "千瓦", "KW": "千瓦", "MW": "兆瓦", "GW": "吉瓦", "W": "瓦", "mA": "毫安",
     "MHz": "兆赫", "kHz": "千赫", "GHz": "吉赫", "Hz": "赫兹", "dB": "分贝",
     "h": "小时", "min": "分钟", "s": "秒", "d": "天", "ms": "毫秒", "L": "升", "mL": "毫升", "ml": "毫升",
-    "gal": "伽", "Gal": "伽", "Bq": "贝克", "Sv": "西弗", "mSv": "毫西弗", "μSv": "微西弗", "uSv": "微西弗",
-    "nSv": "纳西弗", "℃": "摄氏度", "°C": "摄氏度", "℉": "华氏度", "°F": "华氏度", "°": "度",
+    "kN": "千牛", "gal": "伽", "Gal": "伽", "Bq": "贝克", "Sv": "西弗", "mSv": "毫西弗", "μSv": "微西弗",
+    "uSv": "微西弗", "nSv": "纳西弗", "℃": "摄氏度", "°C": "摄氏度", "℉": "华氏度", "°F": "华氏度", "°": "度",
 }  # fmt: skip
 _UNIT: Final = "|".join(re.escape(u) for u in sorted(_UNITS, key=len, reverse=True))
 _WRITTEN_UNIT: Final = (
@@ -84,6 +85,17 @@ _LETTERS: Final = dict(
         strict=True,
     )
 )
+_GASES: Final = {
+    "CO2": "二氧化碳", "SO2": "二氧化硫", "NO2": "二氧化氮", "NOx": "氮氧化物", "H2S": "硫化氢",
+    "NH3": "氨气", "CH4": "甲烷", "SF6": "六氟化硫", "Cl2": "氯气", "HCl": "氯化氢", "O3": "臭氧",
+    "O2": "氧气", "H2": "氢气", "N2": "氮气", "CO": "一氧化碳",
+}  # fmt: skip
+_ALSO_LABELS: Final = r"O3|O2|H2|N2|CO"
+"""Formulas that may as well be the number of a gate or the name of a thing: gases only beside such words."""
+_OF_GAS: Final = (
+    r"日最大|[八8]小时|浓度|超标|中毒|泄漏|含量|气体|监测|排放|污染|报警|[、，和及]\s*[A-Z]|[为达]"
+)
+_MASK: Final = "[xX×*＊]"
 _WHERE: Final = {"N": "北纬", "S": "南纬", "E": "东经", "W": "西经"}
 _PAIRED: Final = (
     r"个|名|位(?!数)|人|户|次(?!列车)|处|条|座|只|头|匹|辆|艘|架|台(?!阶)|件|套|间|张|把|块|片|根|棵|株|顶|床|箱|袋|瓶|桶"
@@ -182,7 +194,7 @@ def _measured(m: re.Match[str]) -> str:
 def _per(m: re.Match[str]) -> str:
     of, count, by = m.groups()
     by = {"分": "分钟", "时": "小时"}.get(by, _UNITS.get(by, by))
-    return f"{_UNITS.get(of, of)}每{quantity(count) if count else ''}{by}"
+    return f"{_UNITS.get(of, of)}每{quantity(count) if count not in ('', '1') else ''}{by}"
 
 
 def _phone_list(m: re.Match[str]) -> str:
@@ -192,6 +204,22 @@ def _phone_list(m: re.Match[str]) -> str:
 def _dialled(text: str) -> str:
     """Digits one by one, 一 as 幺; hyphens and spaces between them are no pause, a slash is 或."""
     return re.sub(r"\d[\d\- ]*", lambda n: digits(n[0], one="幺"), text).replace("/", "或")
+
+
+def _masked(m: re.Match[str]) -> str:
+    """A number with digits blotted out: 139****1234 → 幺三九某某某某幺二三四."""
+    return "".join("某" if re.match(_MASK, c) else digits(c, one="幺") for c in m[0])
+
+
+def _standard(m: re.Match[str]) -> str:
+    """GB/T 27962-2011 → GBT二七九六二杠二零一一."""
+    return f"{m[1].replace('/', '')}{'点'.join(digits(n) for n in m[2].split('.'))}杠{digits(m[3])}"
+
+
+def _power(m: re.Match[str]) -> str:
+    """10^-3, 10³ → 十的负三次方, 十的三次方."""
+    power = unicodedata.normalize("NFKC", m[2] or m[3]).replace("−", "-")
+    return f"{quantity(m[1])}的{'负' if power[0] == '-' else ''}{quantity(power.lstrip('-'))}次方"
 
 
 def _coded(m: re.Match[str]) -> str:
@@ -263,9 +291,12 @@ def _rules() -> tuple[_Rule, ...]:
         (rf"(?<=[一二三四五六七八九十])\s*{_DASH}\s*(?=[一二三四五六七八九十]+\s*[级度类])", "到"),
         (rf"(?:(?<=^)|(?<=[\s。；;：:，,！!？?、）)]))(\d{{1,2}})\s*[.．]\s*(?={hz})",
          lambda m: quantity(m[1]) + "、"),
-        (r"(?<![A-Za-z])N[oO][.．:]?\s*(\d+)", lambda m: quantity(m[1]) + "号"),
+        (r"(?:(?<![A-Za-z])N[oO][.．:]?|№)\s*(\d+)", lambda m: quantity(m[1]) + "号"),
         (r"(?<![\dA-Za-z])#\s*(\d{1,3})(?!\d)|(?<![\d.])(\d{1,3})\s*#(?!\d)",
          lambda m: quantity(m[1] or m[2]) + "号"),
+        # Standards by their numbers.
+        (rf"(?<![A-Za-z])([A-Z]{{2,5}}(?:/[TZ])?)\s*(\d+(?:\.\d+)?)\s*{_DASH}\s*((?:19|20)\d\d)(?![\d-])",
+         _standard),
         # Thousands separators and money.
         (r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])", lambda m: m[0].replace(",", "")),
         (rf"¥\s*({_N})\s*([万亿]?)元?", lambda m: quantity(m[1]) + m[2] + "元"),
@@ -275,7 +306,12 @@ def _rules() -> tuple[_Rule, ...]:
          lambda m: f"{digits(m[1])}年{_day(m[2], m[3])}{_clock(m[4], m[5], m[6] or '')}"
          if not re.search(rf"(?:{_NUMBERED})(?:为|是|：|:)?\s*$", m.string[: m.start()]) else m[0]),
         # Numbers to dial: named as such, mobile, land line, well-known hotlines.
-        (r"[（(](0\d{2,3})[)）][- ]?(\d{7,8})(?!\d)", r"\1-\2"),
+        (r"[（(](0\d{2,3})[)）][- ]*(\d{3,4})[- ]?(\d{4})(?!\d)", r"\1-\2\3"),
+        (rf"(?<![\d.])(0\d{{2,3}}|[48]00)\s*{_DASH}\s*(?=\d{{7,8}}(?!\d)|\d{{3}}{_DASH}\d{{4}}(?!\d))",
+         r"\1-"),
+        (rf"(?<![\d.])(?:\d{{3,}}{_MASK}{{2,}}|\d{{3,4}}-\d+{_MASK}{{2,}})\d*(?!{_MASK}?\d)", _masked),
+        (r"(分机号?|内线|短号)[是为：:]?\s*(\d{2,6})(?!\d)|(转)\s*(\d{3,6})(?=\s*(?:[)）。，；、！]|人工|分机|$))",
+         lambda m: (m[1] or m[3]) + digits(m[2] or m[4], one="幺")),
         (r"(?<![\d.])[+＋]?86[- ]?(?=1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d))", "八六"),
         (rf"((?:{_HOTLINE_WORDS})(?:号码|电话|热线)?)[是为：:，]?\s*"
          rf"((?<![\d.])(?:{phone}){extension}(?:\s*(?:[、,，/或和]|以及)\s*(?:{phone}){extension})*)"
@@ -298,7 +334,13 @@ def _rules() -> tuple[_Rule, ...]:
         (r"(?<![A-Za-z\d])([GDCZTKYLS]?)(\d{1,4})(?=/?\d*次(?:列车|动车|高铁|火车|旅客))"
          r"|(?<![A-Za-z\d])([GDCZTKYLS])(\d{1,4})(?=次)",
          lambda m: (m[1] or m[3] or "") + digits(m[2] or m[4])),
-        (r"([〔\[［【])((?:19|20)\d\d)(?=[〕\]］】])", lambda m: m[1] + digits(m[2])),
+        (r"([〔\[［【])((?:19|20)\d\d)(?=[〕\]］】])|([（(])((?:19|20)\d\d)(?=[）)]\s*第?\s*\d+\s*[号期])",
+         lambda m: (m[1] or m[3]) + digits(m[2] or m[4])),
+        (r"(?<=(?:台风|风暴)[“\"])([^”\"。]{1,12}[”\"]\s*[（(])(\d{4})(?=号?[）)])"
+         r"|((?:台风|风暴)[^，。；（(\d]{0,24}[（(])(\d{4})(?=号?[）)])",
+         lambda m: (m[1] or m[3]) + digits(m[2] or m[4])),
+        (r"(?<![A-Za-z\d])(K?N)95(?!\d)", r"\1九五"),
+        (r"(?<![\d/])24/7(?![\d/])", "二十四小时七天"),
         (r"(?<!\d)(\d{4})(?=号(?:超?强)?(?:台风|热带))", lambda m: digits(m[1])),
         (r"(?<![\d.])(\d{3,4})(?=室|号房|号病房|房间|医院|航班)", lambda m: digits(m[1])),
         # Dates and clock times.
@@ -320,17 +362,24 @@ def _rules() -> tuple[_Rule, ...]:
         (r"(?<![\d./])(\d{1,2})[·•‧・](\d{1,2})(?!\d)", lambda m: digits(m[1]) + digits(m[2])),
         (r"(?<![\d./])(1[0-2]|[1-9])\.([0-3]\d)(?=[”\"’』」]|地震|特大|暴雨|山洪|洪灾|泥石流|事件|事故|防灾)",
          lambda m: digits(m[1]) + digits(m[2])),
+        (r"(?<![\d/-])(0[1-9]|1[0-2])([-/])(0[1-9]|[12]\d|3[01])(?=\s*(?:[0-2]?\d:[0-5]\d|[0-2]?\d[时点]))\s*",
+         lambda m: _day(m[1], m[3])),
         (r"(?<=[T ]\d\d:\d\d:\d\d)(?:\.\d+)?(?:\+08:?00)|(?<=\d\d:\d\d:\d\d)\.\d+", ""),
         (r"(?<=\d\d:\d\d)\+08:?00", ""),
         (r"(?<=:\d\d)Z(?![A-Za-z])", "（协调世界时）"),
         (r"(?<![\d:])(\d{1,2}:[0-5]\d(?::[0-5]\d)?)\s*([AaPp])\.?[Mm]\.?(?![A-Za-z])",
-         lambda m: ("上午" if m[2] in "Aa" else "下午") + m[1]),
+         lambda m: ("" if int(m[1].partition(":")[0]) > 12 else "上午" if m[2] in "Aa" else "下午") + m[1]),
+        (r"(?<![\d:.])(1[0-2]|[1-9])\s*([AaPp])\.?[Mm]\.?(?![A-Za-z\d])",
+         lambda m: ("上午" if m[2] in "Aa" else "下午") + _clock(m[1], "0")),
         (r"(?<![\d:])([01]?\d|2[0-4]):00时", lambda m: quantity(str(int(m[1]))) + "时"),
         (r"(?<![\d:])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:])(分?)(?![钟之])",
          lambda m: _clock(m[1], m[2], m[3] or "") + ("零分" if m[4] and not int(m[2]) and not m[3] else "")),
         (r"(?<![\d.:])(\d+):(\d+)(?![\d:])", lambda m: f"{quantity(m[1])}比{quantity(m[2])}"),
+        (rf"(?<![\d.])(\d{{1,2}})\s*{_DASH}\s*(0\d)(?=[时点日号月])",
+         lambda m: f"{quantity(str(int(m[1])))}到{quantity(str(int(m[2])))}"),
         (r"(?<!\d)(0\d)(?=[时点分月日秒号])", lambda m: _zero_led(m[1], m.string[m.end()])),
-        (rf"(?<=[点分秒日年月时])\s*{_DASH}\s*(?=[零一二三四五六七八九十两\d次当])", "到"),
+        (rf"(?<=[点分秒日年月时])\s*{_DASH}\s*(?=[零一二三四五六七八九十两次当今明后昨翌凌傍]|\d+(?![.\d]))",
+         "到"),
         (rf"(?<=[周期][一二三四五六日])\s*{_DASH}\s*(?=[周星一二三四五六日])", "到"),
         (r"(?<![\d.])(\d{1,2})(?=月(?:\d|[份上中下初底至到，。、]|$))", lambda m: quantity(m[1])),
         (r"(?<=月)(\d{1,2})(?=[日号])", lambda m: quantity(m[1])),
@@ -350,15 +399,19 @@ def _rules() -> tuple[_Rule, ...]:
         (rf"(?:(?<![A-Za-z])([NSEW])\s*)?(?<!\d)({_N})°(?:\s*({_N})[′'’＇](?:\s*({_N})[″\"”＂])?)?(?![CF])"
          r"\s*(?:([NSEW])(?![A-Za-z]))?",
          _position),
+        (rf"(?<=[度分秒])\s*{_DASH}\s*(?=(?:[东西]经|[南北]纬)?[零一二三四五六七八九十百点]+度)", "到"),
+        (r"(?<![\d.])(\d{1,3})['′’](\d{1,2})[\"″”](?![A-Za-z\d])",
+         lambda m: f"{quantity(m[1])}分{quantity(m[2])}秒"),
         (r"(?<![A-Za-z])([NSEW])(\d{1,3}\.\d+)()()()(?!\d)|(?<![\d.])(\d{1,3}\.\d+)([NSEW])(?![A-Za-z])",
          lambda m: f"{_WHERE[m[1] or m[7]]}{quantity(m[2] or m[6])}度"),
         # Signs.
         (r"(?<=[\dA-Za-z零一二三四五六七八九十])\s*\+\s*(?=\d)", "加"), (r"\+(?=\d)", "正"),
         (r"[↑⬆](?=\s*\d)", "上升"), (r"[↓⬇](?=\s*\d)", "下降"), (r"[↑⬆]", "以上"), (r"[↓⬇]", "以下"),
         (r"[→➜]", "到"), (r"[≈≒]", "约等于"),
-        # Powers of ten.
+        # Powers.
         (r"(?<!\s)\s*[×xX*]\s*10\s*(?:\^\s*(\d+)|([⁰¹²³⁴-⁹]+))(?!\d)",
          lambda m: f"乘十的{quantity(unicodedata.normalize('NFKC', m[1] or m[2]))}次方"),
+        (rf"(?<![\d.A-Za-z])({_N})(?:\^(-?\d{{1,3}})|([⁻]?[⁰¹²³⁴-⁹]+))(?!\d)", _power),
         # Units by units, also where a word or nothing stands before them.
         (rf"(?<=[\d{numeral[1:-1]}])\s*{_PER}(?![A-Za-z²³])", _per),
         (r"(?<![A-Za-z\d])(m|km|m³|m3|μg|mg|mm)/()(s|h|m³|m3|d|L)(?![A-Za-z\d²³])", _per),
@@ -366,13 +419,15 @@ def _rules() -> tuple[_Rule, ...]:
         (r"(?<![A-Za-z\d ])(℃|hPa|kV|km²|km|cm|mm|m³|m²)(?![A-Za-z\d²³/])", lambda m: _UNITS[m[1]]),
         (rf"(?<!\d)({_N})\s*h\s*(?=\d+\s*min)", lambda m: quantity(m[1]) + "小时"),
         (r"(?<=\d)[wW](?=[余多]?[人元户])", "万"),
+        (rf"(?<![\d.])({_N})\s*([万亿])\s*{_DASH}\s*(?={_N}\s*[万亿])", r"\1\2到"),
         # Ranges; a sign is a sign only where no number stands before it.
         (rf"(?<![\d.A-Za-z])({_MINUS})?({_N})\s*{ranged}\s*{_DASH}\s*({_MINUS})?({_N})\s*{ranged}(?![\d.]\d)(?![A-Za-z/])",
          _range),
         (rf"(?<![\d.A-Za-z]){_MINUS}({_N})(?=\s*(?:℃|°C|{_TEMPERATURE})?\s*[至到和、]\s*{_MINUS}?{_N}\s*(?:℃|°C|{_TEMPERATURE}))",
          lambda m: "零下" + quantity(m[1])),
         (rf"(?<!\d)({_N})\s*([至到])\s*(?={_MINUS}?\d)", r"\1\2"),
-        (rf"(?<=[级日月号度米克天人户次个%℃层楼栋组秒]){_DASH}\s*(?=\d)", "到"),
+        (rf"(?<=[级月号度米克人户次个%℃层楼栋组秒])\s*{_DASH}\s*(?=\d|正\d)", "到"),
+        (rf"(?<=[日天]){_DASH}\s*(?=\d+(?![.\d]))", "到"),
         # Signed and measured amounts.
         (rf"(?<![\d.A-Za-z]){_MINUS}({_N})\s*([%‰])",
          lambda m: ("负百分之" if m[2] == "%" else "负千分之") + quantity(m[1])),
@@ -387,7 +442,7 @@ def _rules() -> tuple[_Rule, ...]:
         (r"≥|≧|>=", "大于等于"), (r"≤|≦|<=", "小于等于"), (r"[>＞]", "大于"), (r"[<＜]", "小于"),
         (r"[±]", "正负"),
         (r"(?<=[\d零一二三四五六七八九十百千米])\s*[×✕*]\s*(?=\d)", "乘"), (r"×", "乘"), (r"÷", "除以"),
-        (r"(?<=[\dA-Za-z])\s*[=＝]\s*(?=[\dA-Za-z])", "等于"),
+        (rf"(?<=[\dA-Za-z])\s*[=＝]\s*(?=[\dA-Za-z])|(?<={hz})\s*[=＝]\s*(?={hz})", "等于"),
         (r"[&＆]", "和"), (rf"(?<={hz})[/／](?={hz})", "、"),
         # One 2: 两 before what is counted, 二 before what is numbered.
         (r"(?<![\d.第A-Za-z])2(?=年(?![级度代月])|时(?=间|段|长))", "两"),
@@ -397,6 +452,10 @@ def _rules() -> tuple[_Rule, ...]:
         (r"(?<![\d.])(0\d+|\d{17,})(?![\d.])", lambda m: digits(m[1])),
         (r"(?<!\d)\d+(?:\.\d+){2,}", lambda m: "点".join(map(quantity, m[0].split(".")))),
         (_N, lambda m: quantity(m[0])),
+        # What is left of signs between words.
+        (rf"(?<={hz}|[”』」)）])\s*(?:[~～∼〜]+)\s*(?={hz}|[“『「(（])", "到"),
+        (r"(?<=[A-Za-z])-(?=[A-Za-z])", ""), (r"(?<=[A-Za-z])\s*[/／]\s*(?=[克升吨天秒小分立平])", "每"),
+        (r"\s*[/／]\s*", "、"), (r"[*^_|~～]+", ""),
         # Spaces between Chinese are no pause.
         (rf"(?<={hz})[ \t]+(?={hz})", ""),
     ]  # fmt: skip
@@ -421,6 +480,22 @@ _SAME: Final = {
     "￥": "¥",
     **dict.fromkeys("\u00a0\u3000\u2002\u2003\u2009\u202f", " "),
 }
+_CHINESE: Final = "零一二三四五六七八九十"
+_ZERO: Final = re.compile(
+    rf"〇|(?<=[{_CHINESE}])[○◯Oo0](?=[{_CHINESE}〇○◯Oo0]|[年号日月](?!\d))|(?<=[{_CHINESE}][○◯Oo0])[○◯Oo0](?=[{_CHINESE}年])"
+)
+_FORMULA: Final = re.compile(
+    rf"(?<![A-Za-z\d])(?:CO2|SO2|NO2|NOx|H2S|NH3|CH4|SF6|Cl2|HCl)(?![A-Za-z\d])"
+    rf"|(?<![A-Za-z\d])(?:{_ALSO_LABELS})(?![A-Za-z\d])(?=\s*(?:{_OF_GAS}))"
+    rf"|(?<=[、和及])(?:{_ALSO_LABELS})(?![A-Za-z\d])(?=[、和及]|(?:同时)?超标)"
+)
+_SHOUTED: Final = re.compile(
+    r"(?<=\d)\s*(?:MM/\d*H|KM/H|M/S|M[3³]/S|L/S|MM|CM|KM|KG|MG|ML|HPA|KPA|M[3²³]?)(?![A-Za-z\d/²³])"
+)
+"""Units in capitals: 50MM, 25M/S, 500M³/S."""
+_SPACED_THOUSANDS: Final = re.compile(
+    r"(?<![\d.,:-])(?<!\d )[1-9]\d{0,2}(?: \d{3})+(?=\s*[余多万亿个人户名元毫米立吨平亩公千头株])"
+)
 _ROMAN_NUMERAL: Final = re.compile("[Ⅰ-Ⅻⅰ-ⅻ]")
 _LISTED: Final = re.compile("[①-⑳⒈-⒛❶-❿⓵-⓾]")
 _BRACKETED: Final = re.compile("[⑴-⒇㈠-㈩]")
@@ -431,8 +506,17 @@ def _plain(text: str) -> str:
     text = re.sub(r"(?<=[０-９])，(?=[０-９]{3}(?![０-９]))", ",", text)
     text = re.sub("[\ufe0e\ufe0f\u200b-\u200f\u2060\ufeff\u00ad]", "", text)
     text = _ROMAN_NUMERAL.sub(lambda m: quantity(str(int(unicodedata.numeric(m[0])))), text)
-    text = _LISTED.sub(lambda m: quantity(str(int(unicodedata.numeric(m[0])))) + "、", text)
+    text = re.sub("(?<=[0-9０-９])[\ufe0e\ufe0f]?\u20e3", "、", text)
+    text = _LISTED.sub(
+        lambda m: (
+            ("，" if m.string[m.start() - 1 : m.start()].isalnum() else "")
+            + quantity(str(int(unicodedata.numeric(m[0]))))
+            + "、"
+        ),
+        text,
+    )
     text = _BRACKETED.sub(lambda m: "（" + quantity(str(int(unicodedata.numeric(m[0])))) + "）", text)
+    text = re.sub(r"(?<![A-Za-z])(?:SO|CO|NO|O|H|N|Cl|CH|NH|SF)[₂₃₄₆]S?(?![A-Za-z])", _gas, text)
     out = []
     for c in text:
         if (
@@ -445,8 +529,25 @@ def _plain(text: str) -> str:
             out.append(unicodedata.normalize("NFKC", c))
         else:
             out.append(_SAME.get(c, c))
-    plain = "".join(out).replace("°C", "℃").replace("º", "°")
+    plain = (
+        re.sub(r"(?<=\d)\s*(?:°\s*C|º\s*C|度C)(?![A-Za-z])", "℃", "".join(out))
+        .replace("°C", "℃")
+        .replace("º", "°")
+    )
+    plain = _ZERO.sub("零", plain)
+    plain = _FORMULA.sub(_gas, plain)
+    plain = re.sub(
+        r"(?<![A-Za-z\d])[Xx×]{2,}(?=[\u3400-\u9fff])|(?<![A-Za-z\d])[X×](?=[月日时年县乡镇村市区])",
+        lambda m: "某某" if len(m[0]) > 1 else "某",
+        plain,
+    )
+    plain = _SHOUTED.sub(lambda m: m[0].lower().replace("kpa", "kPa").replace("hpa", "hPa"), plain)
+    plain = _SPACED_THOUSANDS.sub(lambda m: m[0].replace(" ", ""), plain)
     return re.sub(r"(?<=\d)[：∶](?=[0-5]\d)", ":", plain)
+
+
+def _gas(m: re.Match[str]) -> str:
+    return _GASES.get(unicodedata.normalize("NFKC", m[0]), m[0])
 
 
 def prepare(text: str) -> str:
@@ -493,10 +594,11 @@ def check_readings(readings: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 
 def pronounced(
-    text: str, readings: Mapping[str, tuple[str, ...]]
+    text: str, readings: Mapping[str, tuple[str, ...]], *, names_only: bool = False
 ) -> Iterator[tuple[str, tuple[str, ...] | None]]:
     """`text` in runs, in order, none lost: each with its syllables where they are known (`readings`, as of
     `check_readings`, before `tts.names`), else with None: the voice's own dictionary says it."""
+    traps = _TRAPS_IN_NAMES if names_only else _TRAPS
     names = sorted(readings, key=len, reverse=True)
     pieces = re.split("(" + "|".join(map(re.escape, names)) + ")", text) if names else [text]
     for piece in pieces:
@@ -504,7 +606,7 @@ def pronounced(
             yield piece, readings[piece]
             continue
         done = 0
-        for trap in _TRAPS.finditer(piece):
+        for trap in traps.finditer(piece):
             if trap.start() > done:
                 yield piece[done : trap.start()], None
             yield trap[0], _SYLLABLES[trap.lastindex or 0]
@@ -513,9 +615,51 @@ def pronounced(
             yield piece[done:], None
 
 
-_ENTRIES: Final = [line.rsplit("  ", 1) for line in WORDS.strip().splitlines()]
-_TRAPS: Final = re.compile("|".join(f"({pattern.strip()})" for pattern, _ in _ENTRIES), re.VERBOSE)
-_SYLLABLES: Final = {number: tuple(said.split()) for number, (_, said) in enumerate(_ENTRIES, 1)}
+def respelled(words: str, readings: Mapping[str, tuple[str, ...]]) -> str:
+    """Normalised `words` for a voice that takes no pinyin: in names whose syllables are known, a character
+    that may be said otherwise gives its place to one that may not (单县 → 擅县). As long as `words`; a
+    syllable that no such character has stays as written."""
+    out: list[str] = []
+    for piece, syllables in pronounced(words, readings, names_only=True):
+        for character, syllable in zip(piece, syllables or piece, strict=True):
+            known = syllables is None or _sounds(character) == [syllable]
+            out.append(character if known else _only().get(syllable, character))
+    return "".join(out)
+
+
+def _sounds(character: str) -> list[str]:
+    """All syllables that the dictionary has for it."""
+    from pypinyin.constants import PINYIN_DICT
+    from pypinyin.contrib.tone_convert import to_tone3
+
+    marked = PINYIN_DICT.get(ord(character), "").split(",")
+    return [to_tone3(sound, neutral_tone_with_five=True).replace("v", "ü") for sound in marked]
+
+
+@cache
+def _only() -> dict[str, str]:
+    """Syllable → the first of the 3,755 most common characters (GB/T 2312, level 1) that is said only so."""
+    level = bytes(b for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xFF) for b in (row, cell))
+    found: dict[str, str] = {}
+    for character in level.decode("gb2312", "ignore"):
+        if len(sounds := _sounds(character)) == 1:
+            found.setdefault(sounds[0], character)
+    return found
+
+
+def _entries(lines: str) -> list[list[str]]:
+    return [line.rsplit("  ", 1) for line in lines.splitlines() if line]
+
+
+def _traps(lines: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"({pattern.strip()})" for pattern, _ in _entries(lines)), re.VERBOSE)
+
+
+_TRAPS_IN_NAMES: Final = _traps(NAMES)
+_TRAPS: Final = _traps(NAMES + WORDS)
+_SYLLABLES: Final = {
+    number: tuple(said.split()) for number, (_, said) in enumerate(_entries(NAMES + WORDS), 1)
+}
 
 
 def read(text: str) -> str:

@@ -1,8 +1,8 @@
 """The controller's side of the voice process: start it, ask it, time it, start it again.
 
-One request at a time, a bounded queue in front; a request that is late takes the process with it, because
-a model that hangs cannot be asked to stop. The process dies with the controller (stdin ends) and its
-memory (0.6 GB) is its own.
+One request at a time, a bounded queue in front. What nobody waits for any more (late, cancelled) is asked to
+stop, so that the model stays loaded; only a process that does not answer to that is killed. The process dies
+with the controller (stdin ends) and its memory (0.6 GB) is its own.
 """
 
 from __future__ import annotations
@@ -50,6 +50,12 @@ _IDLE: Final = 45
 _ANSWER_S: Final = 120.0
 """Seconds for one answer, the wait for its turn not counted: the first load on a cold disk, the longest
 sentence. A process that takes longer hangs."""
+_STOP_S: Final = 5.0
+"""For the process to say that it stopped: it looks between nodes of the model and steps of the chain."""
+_END_S: Final = 2.0
+"""From the end of its answers to the end of the process."""
+_LOAD_S: Final = 60.0
+"""The same while it loads the model, which cannot be stopped: whoever comes next needs it as well."""
 _PATIENCE_S: Final = 24 * 3600.0
 """For its turn, of what nobody waits for: a day of warnings must not make the voice look broken."""
 
@@ -121,6 +127,10 @@ class Renderer:
         self._process: asyncio.subprocess.Process | None = None
         self._killed: list[asyncio.subprocess.Process] = []
         """Not waited for yet: a cancelled request cannot."""
+        self._answer: asyncio.Task[_Answer] | None = None
+        """Reads on when nobody waits for it: half an answer would be taken for the next one's."""
+        self._leaving: asyncio.Task[None] | None = None
+        self._loaded = False
         self._drains: set[asyncio.Task[None]] = set()
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
         self._serial = 0
@@ -209,10 +219,14 @@ class Renderer:
             told, clip = await self._ask(head, payload, ends - loop.time(), needless=needless, place=place)
         return _rendered(told, clip)
 
-    async def read(self, sentences: Sequence[str], *, urgency: int = 0) -> tuple[str, ...]:
-        """`sentences` with every number written out, for another voice to speak. Raises VoiceError."""
-        told, _ = await self._ask({"op": "read", "sentences": list(sentences)}, b"", 30.0, urgency)
-        return tuple(told["spoken"])
+    async def read(
+        self, sentences: Sequence[str], *, urgency: int = 0
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """`sentences` with every number written out; and the same for another voice to speak, with names
+        written so that they can be said in one way only (`reading.respelled`). Raises VoiceError."""
+        question = {"op": "read", "sentences": list(sentences), "readings": self._readings}
+        told, _ = await self._ask(question, b"", 30.0, urgency)
+        return tuple(told["spoken"]), tuple(told["aloud"])
 
     async def decode(self, mp3: bytes) -> Speech:
         """Another voice's MP3 (24 kHz, mono) as samples. Raises VoiceError."""
@@ -299,13 +313,12 @@ class Renderer:
                     return await self._exchange(head, payload)
         except TimeoutError as error:
             if began:
-                await self._stop()
+                self._let_go()
             doing = f"in {head['op']}" if began else "waiting for its turn"
             raise VoiceError(VoiceFailure.TIMEOUT, f"no answer in {deadline_s:g} s, {doing}") from error
         except asyncio.CancelledError:
-            # The answer to a request nobody waits for would be taken for the next one's.
             if began:
-                self._abandon()
+                self._let_go()
             raise
         finally:
             self._waiting -= 1
@@ -313,21 +326,18 @@ class Renderer:
     async def _exchange(self, head: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         process = await self._started()
         assert process.stdin is not None
-        assert process.stdout is not None
         self._serial += 1
+        process.stdin.write(_frame({**head, "id": self._serial}, payload))
+        answer = self._answer = asyncio.create_task(_read(process, self._serial), name="voice.answer")
+        answer.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            body = json.dumps(
-                {**head, "id": self._serial, "bytes": len(payload)}, ensure_ascii=False
-            ).encode()
-            process.stdin.write(len(body).to_bytes(4, "big") + body + payload)
             await process.stdin.drain()
-            size = int.from_bytes(await process.stdout.readexactly(4), "big")
-            told = json.loads(await process.stdout.readexactly(size))
-            count = told["bytes"]
-            if told["id"] != self._serial or not 0 <= count <= _MAX_ANSWER:
-                raise ValueError(f"answer {told['id']} to request {self._serial}, {count} bytes")
-            data = await process.stdout.readexactly(count)
+            told, data = await asyncio.shield(answer)
         except (ConnectionError, asyncio.IncompleteReadError, ValueError) as error:
+            if not isinstance(error, ValueError):
+                # It is ending. A kill now would take its exit code from asyncio's watcher (Popen.poll).
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), _END_S)
             await self._stop()
             reason = VoiceFailure.CLOSED if self._closed else VoiceFailure.CRASHED
             last = self._lines[-1] if self._lines else "it wrote nothing"
@@ -336,11 +346,14 @@ class Renderer:
             ) from error
         if "error" in told:
             raise VoiceError(VoiceFailure(told["error"]), told["detail"])
+        self._loaded |= head["op"] in _LOADS
         return told, data
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._closed:
             raise VoiceError(VoiceFailure.CLOSED, "the renderer was closed")
+        if self._leaving is not None:
+            await asyncio.wait({self._leaving})
         if self._process is None or self._process.returncode is not None:
             await self._stop()
             try:
@@ -366,9 +379,26 @@ class Renderer:
                 self._lines.append(line[:500])
                 log.debug("voice process: %s", line[:500])
 
+    def _let_go(self) -> None:
+        """Nobody waits for what the process is doing: ask it to stop, and kill it if it does not answer. The
+        next request waits for the one or the other."""
+        process, answer = self._process, self._answer
+        if process is None or answer is None or answer.done():
+            return
+        assert process.stdin is not None
+        process.stdin.write(_frame({"op": "stop", "id": self._serial}))
+        self._leaving = asyncio.create_task(self._leave(process, answer), name="voice.stops")
+
+    async def _leave(self, process: asyncio.subprocess.Process, answer: asyncio.Task[_Answer]) -> None:
+        done, _ = await asyncio.wait({answer}, timeout=_STOP_S if self._loaded else _LOAD_S)
+        # Whatever it answered: it stopped, or it was ready in the same moment.
+        if self._process is process and (not done or answer.exception() is not None):
+            log.warning("the voice process did not stop when asked to; it is started anew")
+            self._abandon()
+
     def _abandon(self) -> None:
         """Kill the process and forget it at once: the next request starts its own."""
-        process, self._process = self._process, None
+        process, self._process, self._loaded = self._process, None, False
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -384,8 +414,29 @@ class Renderer:
             await process.wait()
             if process in self._killed:
                 self._killed.remove(process)
-        if self._drains:
-            await asyncio.wait(self._drains)
+        if rest := {*self._drains, *(task for task in (self._answer, self._leaving) if task)}:
+            await asyncio.wait(rest)
+
+
+_Answer = tuple[dict[str, Any], bytes]
+_LOADS: Final = frozenset({"warm", "speak", "prepare"})
+"""What cannot be answered without the model."""
+
+
+def _frame(head: Mapping[str, Any], payload: bytes = b"") -> bytes:
+    body = json.dumps({**head, "bytes": len(payload)}, ensure_ascii=False).encode()
+    return len(body).to_bytes(4, "big") + body + payload
+
+
+async def _read(process: asyncio.subprocess.Process, serial: int) -> _Answer:
+    """The answer to that request. Raises ValueError for another one, IncompleteReadError at the end."""
+    assert process.stdout is not None
+    size = int.from_bytes(await process.stdout.readexactly(4), "big")
+    told = json.loads(await process.stdout.readexactly(size))
+    count = told["bytes"]
+    if told["id"] != serial or not 0 <= count <= _MAX_ANSWER:
+        raise ValueError(f"answer {told['id']} to request {serial}, {count} bytes")
+    return told, await process.stdout.readexactly(count)
 
 
 _Rank = tuple[int, int]

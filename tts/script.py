@@ -52,6 +52,8 @@ SECONDS_BETWEEN: Final = 0.4
 _LEAD_PLACES: Final = 2
 _MAX_PLACES: Final = 30
 _MAX_EVENT: Final = 8
+_TEXT_IS_ALL: Final = frozenset({"notice"})
+"""Hazards of which the source's own words are the whole message: these are what is said once more."""
 
 
 class Unsayable(ScriptError):
@@ -87,6 +89,8 @@ class ScriptRequest:
     """The attention word and one sentence only: for who has heard the rest (`alerts.fatigue`)."""
     was: Colour | None = None
     """The colour before, where `stage` is downgrade and it is known."""
+    standing: bool = False
+    """Kept for months and sounded by a hand: it says neither who issued it when, nor until when it holds."""
     siren: str = ""
     """In an exercise, the pattern of civil defence that sounds instead of its chime: ``prepare``, ``raid``,
     ``clear``, ``disaster``."""
@@ -242,7 +246,8 @@ class _Outline:
 
 
 def _test(request: ScriptRequest, templates: Templates) -> _Outline:
-    said = tuple(_Item(Role.SOURCE if "{" in line else Role.LABEL, line) for line in templates.test)
+    lines = [line for line in templates.test if not (request.standing and "{issued}" in line)]
+    said = tuple(_Item(Role.SOURCE if "{" in line else Role.LABEL, line) for line in lines)
     return _Outline(said, said, tuple(_each(request.places)[:_LEAD_PLACES]))
 
 
@@ -281,11 +286,11 @@ def _warning(request: ScriptRequest, templates: Templates) -> _Outline:
         known = [(guidance.get(key(text)), text) for text in sentences]
         return [_Item(Role.MORE, line) if line else _Item(Role.FREE, "", text) for line, text in known]
 
-    body = [_Item(Role.SOURCE, _bare(source, request))]
+    body = [] if request.standing else [_Item(Role.SOURCE, _bare(source, request))]
     if len(_each(request.places)) > len(places):
         body.append(_Item(Role.PLACES, parts.places))
     body += own_words(free)
-    if not over:
+    if not (over or request.standing):
         if request.onset and request.onset > request.issued + timedelta(minutes=30):
             body.append(_Item(Role.ONSET, parts.onset))
         if request.expires:
@@ -304,14 +309,22 @@ def _warning(request: ScriptRequest, templates: Templates) -> _Outline:
             said.append(item)
     # Word for word the same, so that the voice does not speak them a second time.
     said += [_Item(Role.AGAIN, templates.again), lead_item, action_item]
+    if request.hazard in _TEXT_IS_ALL and not over:
+        said += own_words(free)
     return _Outline((*said, *closing), (*headline, *closing), places, tuple(omitted))
 
 
 def _stage(request: ScriptRequest, notice: bool) -> Stage:
-    """A downgrade is to a colour; without one, and for a notice, it is an update."""
-    if request.stage == "downgrade" and (notice or request.colour is None):
+    """A downgrade is to a lower colour; without one, for a notice, and where the colour did not fall (nothing
+    falls to red), it is an update: "lowered" would take the edge off what is worse."""
+    if request.stage == "downgrade" and (notice or not _fell(request)):
         return "update"
     return request.stage
+
+
+def _fell(request: ScriptRequest) -> bool:
+    worst = request.was or Colour.RED
+    return request.colour is not None and request.colour.rank > worst.rank
 
 
 def _own(lines: Mapping[str, str], stage: Stage) -> str:

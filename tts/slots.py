@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from tts.phrases import numbers
+from tts.phrases import numbers, turned_round
 
 if TYPE_CHECKING:
     from tts.script import Script
@@ -107,6 +107,8 @@ def disagreements(a: Script, b: Script) -> list[str]:
             out += _numbers(
                 _unnamed(sentence), b.language, _unnamed(same), a.language, f"in {sentence.text!r}"
             )
+            if turned := turned_round(_unnamed(same), _unnamed(sentence), b.language):
+                out.append(f"{b.language}: {sentence.text!r} {turned}")
     return list(dict.fromkeys(out))
 
 

@@ -15,11 +15,12 @@ HOLD_MINUTES: Final = 5
 class Verdict:
     """What a recogniser made of a sound. `ser`: wrong, missing and added syllables by those of the text, 0 at
     best, over 1 for a babble. `missing`: numbers, places and actions of the text that were not heard.
-    `ok`: it may be aired."""
+    `ok`: it may be aired. `added`: words heard that turn the message round, and that are not in the text."""
 
     ser: float
     missing: tuple[str, ...]
     ok: bool
+    added: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ def doubt(verdict: Verdict | None, findings: Sequence[object] = ()) -> str:
     if verdict is not None and not verdict.ok:
         if verdict.missing:
             wrong.append(f"not heard: {', '.join(verdict.missing)}")
+        if verdict.added:
+            wrong.append(f"heard, but not in the text: {', '.join(verdict.added)}")
         wrong.append(f"{verdict.ser:.0%} of the syllables heard otherwise")
     return "; ".join(wrong)
 

@@ -16,8 +16,11 @@ talking. Requests (`op`):
   file of a sentence that a person has said, `samples` counts those in the payload (0: spoken here), `pause`
   is the silence before it.
 
-Every answer repeats ``id``; a failure answers ``{"id", "error": reason, "detail"}``. When stdin ends (the
-controller is gone), the process ends at once, also in the middle of a sentence.
+- ``stop`` {id of another request} → no answer of its own: that request ends with the error ``closed`` as soon
+  as it can, unless it is answered already. The model stays loaded.
+
+Every other answer repeats ``id``; a failure answers ``{"id", "error": reason, "detail"}``. When stdin ends
+(the controller is gone), the process ends at once, also in the middle of a sentence.
 """
 
 from __future__ import annotations
@@ -34,7 +37,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from tts.reading import ReadingError, check_readings, hanzi, plainly, prepare, spell_letters
+from tts.reading import (
+    ReadingError,
+    check_readings,
+    hanzi,
+    plainly,
+    prepare,
+    read,
+    respelled,
+    spell_letters,
+)
 from tts.voice import Signal, SirenPermit, Speaker, VoiceError, VoiceFailure
 
 if TYPE_CHECKING:
@@ -166,12 +178,34 @@ def _recording(file: Path) -> Sound:
 class Worker:
     """Answers requests. The model is loaded by the first that needs it."""
 
+    _now: int | None = None
+    _stopped = -1
+    """Ids of requests; they differ until somebody stops the one that is answered."""
+
     def __init__(self, cache_dir: Path) -> None:
         self._cache_dir = cache_dir
         self._kokoro: Kokoro | None = None
 
+    def stop(self, request: int) -> None:
+        """From another thread: nobody waits for the answer to that request any more."""
+        self._stopped = request
+        # Before `answer` has it, or after: what it does then is not meant.
+        if self._now == request and self._kokoro is not None:
+            self._kokoro.stop()
+
+    def _begin(self, request: int) -> None:
+        if self._kokoro is not None:
+            self._kokoro.resume()
+        self._now = request
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._stopped == self._now:
+            raise VoiceError(VoiceFailure.CLOSED, "it is not needed any more")
+
     def answer(self, head: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
-        """Raises VoiceError for what the request or this machine did wrong."""
+        """Raises VoiceError for what the request or this machine did wrong, and if it was stopped."""
+        self._begin(head["id"])
         stages: dict[str, float] = {}
         match head["op"]:
             case "warm":
@@ -186,9 +220,9 @@ class Worker:
                 told = {"rate": RATE, "seconds": len(sound) / RATE, "spoken": spoken, "stages": stages}
                 return told, sound.astype("<f4").tobytes()
             case "read":
-                from tts.reading import read
-
-                return {"spoken": [read(sentence) for sentence in head["sentences"]]}, b""
+                readings = check_readings(head["readings"])
+                spoken = [read(sentence) for sentence in head["sentences"]]
+                return {"spoken": spoken, "aloud": [respelled(words, readings) for words in spoken]}, b""
             case "decode":
                 from tts.voices.sound import read_audio
 
@@ -229,6 +263,7 @@ class Worker:
                 spoken.append(sentence)
                 continue
             kokoro = self._model(stages)
+            self._go_on()
             sound, words = kokoro.speak(
                 sentence, voice=head["voice"], speed=head["speed"], readings=readings, keep=keep
             )
@@ -307,12 +342,14 @@ class Worker:
         for pause, speech in speeches:
             if spoken:
                 spoken.append(silence(pause))
+            self._go_on()
             spoken.append(loudspeaker(speech, RATE, speaker))
         sound = assemble(np.concatenate(spoken), Signal(head["signal"]), speaker=speaker, permit=permit)
         stages["shape"] = time.perf_counter() - start
         start = time.perf_counter()
         ceiling = CEILING_DBFS
         for attempt in range(5):
+            self._go_on()
             clip = encode(sound, RATE, codec, bit_rate)
             heard, rate = decode(clip)
             dbtp = true_peak(heard)
@@ -334,16 +371,22 @@ class Worker:
         return {**told, "findings": [str(finding) for finding in found]}, clip
 
 
-def _requests(stream: BinaryIO, into: queue.SimpleQueue[tuple[dict[str, Any], bytes]]) -> None:
+_Requests = queue.SimpleQueue[tuple[dict[str, Any], bytes]]
+
+
+def _requests(stream: BinaryIO, worker: Worker, into: _Requests) -> None:
     """Reads for ever; ends the process when the controller is gone, whatever the model is doing."""
     while (frame := read_frame(stream)) is not None:
-        into.put(frame)
+        if frame[0]["op"] == "stop":
+            worker.stop(frame[0]["id"])
+        else:
+            into.put(frame)
     os._exit(0)
 
 
-def _read_or_exit(stream: BinaryIO, into: queue.SimpleQueue[tuple[dict[str, Any], bytes]]) -> None:
+def _read_or_exit(stream: BinaryIO, worker: Worker, into: _Requests) -> None:
     try:
-        _requests(stream, into)
+        _requests(stream, worker, into)
     except (ValueError, KeyError, TypeError) as error:
         sys.stderr.write(f"tts.worker: no frame on stdin: {error}\n")
         sys.stderr.flush()
@@ -359,9 +402,9 @@ def main(argv: list[str] | None = None) -> None:
     # Anything that a library prints must not land between two frames.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    requests: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
-    threading.Thread(target=_read_or_exit, args=(sys.stdin.buffer, requests), daemon=True).start()
+    requests: _Requests = queue.SimpleQueue()
     worker = Worker(arguments.cache)
+    threading.Thread(target=_read_or_exit, args=(sys.stdin.buffer, worker, requests), daemon=True).start()
     while True:
         head, payload = requests.get()
         try:

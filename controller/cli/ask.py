@@ -25,6 +25,8 @@ WORDS: Final = {
 }
 """What is typed, in English or in Chinese, whatever the language of the terminal."""
 MOST_WHY: Final = 6
+MOST_ORIGINAL: Final = 300
+"""Characters of a source's own text before a question."""
 STYLES: Final = {
     "actual": "bold white on red",
     "exercise": "bold black on green",
@@ -87,8 +89,20 @@ def _some(why: list[str]) -> list[str]:
     return [*why[: MOST_WHY - 1], w("more_why", count=len(why) - MOST_WHY + 1)]
 
 
-def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
-    """A plan of the API (PlanOut or Preview): who hears it and what is said."""
+def originals(said: Mapping[str, Any], most: int | None = None) -> dict[str, str]:
+    """Of an answer of the API: what the source wrote and what is not said of it, by their names; `most`
+    characters of each."""
+    theirs = said.get("original")
+    words = [theirs[name] for name in ("description", "instruction") if theirs[name]] if theirs else []
+    found = {w("f_original"): "\n".join(words), w("f_omitted"): "\n".join(said.get("omitted", ()))}
+    return {
+        name: text if most is None or len(text) <= most else text[:most] + "…" for name, text in found.items()
+    }
+
+
+def plan_shown(plan: Mapping[str, Any], *, whole: bool = False) -> RenderableType:
+    """A plan of the API (PlanOut or Preview): who hears it, what is said, and what it was made from; that in
+    full only where it is `whole`: before a question the question must stay on the screen."""
     from rich.table import Table
 
     plan = say.clean(plan)
@@ -101,10 +115,13 @@ def plan_shown(plan: Mapping[str, Any]) -> RenderableType:
         w("f_hazard"): f"{told(plan['hazard'])} · {colour}",
         w("f_places"): "、".join(plan["places"]),
         w("f_reach"): w("reach", villages=plan["villages"], terminals=plan["terminals"]),
-        w("f_ways"): " · ".join(f"{told(way)} {count}" for way, count in plan.get("ways", {}).items()),
+        w("f_ways"): " · ".join(
+            w("way_count", way=told(way), count=count) for way, count in plan.get("ways", {}).items()
+        ),
         w("f_silent"): "、".join(plan["silent_villages"]),
         w("f_text"): plan["text"],
         w("f_spoken"): plan.get("spoken") if plan.get("spoken") != plan["text"] else None,
+        **originals(plan, None if whole else MOST_ORIGINAL),
         w("f_play"): w("play", repeats=plan["repeats"], volume=plan["volume"]),
         w("f_expires"): say.clock(plan["expires"]),
         w("f_why"): "\n".join(map(told, _some(plan["why"]))),

@@ -98,9 +98,11 @@ def sheet(
     missing: Annotated[bool, Option("--missing", help=w("o_bank_missing"))] = False,
     json: Json = False,
 ) -> Code:
+    from controller.cli.sounds import must_be_there
     from tts.bank import sheet as sheets
     from tts.bank.files import write
 
+    must_be_there(out.parent, out)
     with _bank_errors():
         found = _open(folder)
         filled = ("title", "announcer", "consent", "totals")
@@ -375,9 +377,7 @@ def demo(
     with _bank_errors():
         about = About("zh", voice, w("bank_demo_consent", "en"), True, places="none", hazards=("earthquake",))
         lines = [
-            line
-            for line in wanted(load("zh"), Needs(about.hazards))[0]
-            if line.key.partition("-")[0] in ("quake", "intensity")
+            line for line in wanted(load("zh"), Needs(about.hazards))[0] if line.key.startswith("quake-")
         ][:first]
         begun = (out / "bank.toml").exists()  # one that was stopped goes on
         made = _open(out) if begun else Bank.create(out, about, lines)

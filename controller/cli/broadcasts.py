@@ -41,6 +41,20 @@ def show(call: Call, broadcast: BroadcastId) -> Code:
     return Code.DONE
 
 
+@broadcast.verb("why", w("h_broadcast_why"))
+@asks_the_controller
+def why(
+    call: Call,
+    broadcast: BroadcastId,
+    terminal: Annotated[str, Argument(metavar="TERMINAL", help=w("a_terminal"))],
+) -> Code:
+    from controller.cli.view import chain_fields
+
+    found = call.client.get(f"/v1/broadcasts/{broadcast}/why/{terminal}")
+    call.fields(found, chain_fields(found, words.lang()))
+    return Code.DONE
+
+
 @broadcast.verb("list", w("h_broadcast_list"))
 @asks_the_controller
 def list_broadcasts(
@@ -52,8 +66,8 @@ def list_broadcasts(
             {
                 **row,
                 "kind": w(f"kind_{row['kind']}"),
-                "part": w(f"part_{row['part']}"),
-                "state": w(f"b_{row['state']}"),
+                "part": w(f"p_{row['part'].replace('-', '_')}"),
+                "state": w("b_standing" if _kept(row) else f"b_{row['state']}"),
                 "created": say.clock(row["created"]),
             }
             for row in rows
@@ -77,15 +91,18 @@ def stop(
     call: Call,
     broadcast: Annotated[str | None, Argument(metavar="ID", help=w("a_broadcast_or_all"))] = None,
     everything: Annotated[bool, Option("--all", help=w("o_stop_all"))] = False,
+    standing: Annotated[bool, Option("--standing", help=w("o_stop_standing"))] = False,
     reason: Annotated[str, Option("--reason", help=w("o_stop_reason"))] = "",
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> Code:
     if (broadcast is None) is not everything:
         raise Failure(Code.USAGE, w("stop_which"))
+    if standing and not everything:
+        raise Failure(Code.USAGE, w("stop_standing_alone"))
     ask.need_somebody(yes=yes, dry_run=dry_run)
     if broadcast is None:
-        return _stop_all(call, reason, yes=yes, dry_run=dry_run)
+        return _stop_all(call, reason, yes=yes, dry_run=dry_run, standing=standing)
     if dry_run or not yes:
         summary = call.client.get(f"/v1/broadcasts/{broadcast}")
         if summary["state"] == "stopped":
@@ -137,17 +154,30 @@ def air(call: Call, broadcast: BroadcastId, yes: Yes = False, dry_run: DryRun = 
     return Code.DONE
 
 
-def _stop_all(call: Call, reason: str, *, yes: bool, dry_run: bool) -> Code:
+def _kept(row: dict[str, Any]) -> bool:
+    """A standing message that terminals hold: nothing that is under way."""
+    return bool(row.get("standing")) and row["state"] in ("sending", "done")
+
+
+def _stop_all(call: Call, reason: str, *, yes: bool, dry_run: bool, standing: bool) -> Code:
     """Nothing is asked twice, and nothing is looked up first where it need not be: seconds count here too."""
     if dry_run or not yes:
         rows = call.client.get("/v1/broadcasts", limit=1000)
-        rows = [row for row in rows if row["state"] in ("voicing", "sending")]
+        rows = [
+            row
+            for row in rows
+            if (standing and _kept(row) if row.get("standing") else row["state"] in ("voicing", "sending"))
+        ]
         if dry_run:
             return _active(call, rows)
         kinds = {row["kind"] for row in rows}
         worst = next((kind for kind in ask.WORDS if kind in kinds), "actual")
-        ask.confirm(worst, w("deed_stop_all"), _list(rows))
-    done = call.client.post("/v1/broadcasts/stop-all", {"reason": reason or "stop --all"})
+        deed = w("deed_stop_all") + (f"\n{w('deed_stop_all_standing')}" if standing else "")
+        ask.confirm(worst, deed, _list(rows))
+    body: dict[str, Any] = {"reason": reason or "stop --all"}
+    if standing:
+        body["standing"] = True
+    done = call.client.post("/v1/broadcasts/stop-all", body)
     if call.json:
         say.data_json(done)
     stopped = done["stopped"]

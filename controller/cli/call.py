@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, ParamSpec
+from typing import Annotated, Any, Concatenate, Final, ParamSpec
 
 from typer import Option
 
@@ -28,7 +28,18 @@ ConfigFile = Annotated[
 
 Url = Annotated[str | None, Option("--url", metavar="URL", help=w("o_url"))]
 FindConfig = Annotated[Path | None, Option("--config", "-c", metavar="FILE", help=w("o_find_config"))]
+ReadConfig = Annotated[
+    Path | None,
+    Option(
+        "--config", "-c", metavar="FILE", envvar="FENGHUO_CONFIG", show_envvar=False, help=w("o_find_config")
+    ),
+]
 TokenFile = Annotated[Path | None, Option("--token-file", metavar="FILE", help=w("o_token_file"))]
+
+WHOLE: Final = 19
+"""Cells of a column that is never broken into lines: a time has as many, a set's id one less."""
+ROOM: Final = 8
+"""Cells that any other column keeps: four Chinese characters."""
 
 
 def table(rows: list[dict[str, Any]], columns: Mapping[str, str], *, as_json: bool) -> None:
@@ -38,11 +49,31 @@ def table(rows: list[dict[str, Any]], columns: Mapping[str, str], *, as_json: bo
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in columns:
-        shown.add_column(heading, overflow="fold")
-    for row in rows:
-        shown.add_row(*(say.clean(str(row[key])) for key in columns.values()))
+    cells = [[say.clean(str(row[key])) for key in columns.values()] for row in rows]
+    for heading, width in zip(columns, _widths([*columns], cells), strict=True):
+        shown.add_column(heading, overflow="fold", width=width)
+    for line in cells:
+        shown.add_row(*line)
     return say.show(shown)
+
+
+def _widths(headings: list[str], cells: list[list[str]]) -> list[int | None]:
+    """The width of each column that never wraps (None: any other). An id, a time or a count over two lines
+    cannot be read out: the first column has the first claim, then the narrowest. What has no room wraps, and
+    nothing is ever cut."""
+    from rich.cells import cell_len
+
+    words = [max(map(cell_len, heading.split()), default=0) for heading in headings]
+    longest = [max((cell_len(line[i]) for line in cells), default=0) for i in range(len(headings))]
+    wanted = [max(pair) for pair in zip(words, longest, strict=True)]
+    left = say.console(err=False).width - 2 * (len(headings) - 1) - sum(min(w, ROOM) for w in wanted)
+    found: list[int | None] = [None] * len(headings)
+    for i in sorted(range(len(headings)), key=lambda i: (i > 0, wanted[i])):
+        more = wanted[i] - min(wanted[i], ROOM)
+        if wanted[i] <= WHOLE and more <= left:
+            found[i] = wanted[i]
+            left -= more
+    return found
 
 
 @dataclass(frozen=True, slots=True)

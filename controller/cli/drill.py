@@ -9,7 +9,7 @@ import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from typer import Option
 
@@ -22,10 +22,12 @@ from controller.cli.words import w
 if TYPE_CHECKING:
     from simulators.chaos import ChaosOptions, Sheet
 
+Broker = Literal["best", "embedded"]
+
 SHORT: Final = 300
 """Terminals of a short drill, where nobody says how many."""
 SPEED: Final = 5.0
-SHORT_SPEED: Final = 5.0
+SHORT_SPEED: Final = 15.0
 
 drill = App(w("h_drill"))
 
@@ -38,6 +40,7 @@ def chaos(
     ] = None,
     seed: Annotated[int | None, Option("--seed", metavar="N", help=w("o_seed"))] = None,
     short: Annotated[bool, Option("--short", help=w("o_chaos_short"))] = False,
+    broker: Annotated[Broker, Option("--broker", help=w("o_chaos_broker"))] = "best",
     keep: Annotated[Path | None, Option("--keep", metavar="DIR", help=w("o_chaos_keep"))] = None,
     url: Annotated[str | None, Option("--url", metavar="URL", help=w("o_chaos_url"))] = None,
     json: Json = False,
@@ -60,7 +63,9 @@ def chaos(
     speed = SHORT_SPEED if short else SPEED
     with tempfile.TemporaryDirectory(prefix="fenghuo-drill-") as name:
         folder = Path(name)
-        options = ChaosOptions(told, folder, short=short, speed=speed)
+        options = ChaosOptions(
+            told, folder, short=short, speed=speed, voice="hum" if short else "real", broker=broker
+        )
         try:
             sheet = asyncio.run(_until_signal(options, lambda phase: say.talk(w(f"chaos_does_{phase}"))))
         except (ChaosError, FleetError, BrokerError) as error:
@@ -100,6 +105,7 @@ def _show(sheet: Sheet) -> None:
             seed=sheet.seed,
             speed=f"{sheet.speed:g}",
             broker=sheet.broker,
+            voice=sheet.voice,
         )
     )
     for promise in sheet.promises:

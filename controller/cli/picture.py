@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 _PIXELS_PER_S: Final = 60
 _WIDEST: Final = 2_400
@@ -24,9 +24,14 @@ _WINDOW: Final = 1_024
 
 
 def picture(sounds: Sequence[tuple[str, bytes]]) -> bytes:
-    """`sounds`: (name, file). All on one time axis: 60 pixels a second, less where that gets too wide."""
+    """`sounds`: (name, file). All on one time axis: 60 pixels a second, less where that gets too wide. A
+    county may name its voices in Chinese: then in a Chinese font, where this machine has one."""
+    from controller.map import cjk_font
     from tts.worker import decode
 
+    foreign = not all(name.isascii() for name, _ in sounds)
+    found = cjk_font() if foreign else None
+    font = ImageFont.truetype(str(found), 12) if found else None
     heard = [(name, *decode(data)) for name, data in sounds]
     longest = max(len(sound) / rate for _, sound, rate in heard)
     width = min(_WIDEST, max(400, round(longest * _PIXELS_PER_S)))
@@ -36,7 +41,7 @@ def picture(sounds: Sequence[tuple[str, bytes]]) -> bytes:
     for n, (name, sound, rate) in enumerate(heard):
         top = n * row
         share = max(1, round(width * len(sound) / rate / longest))
-        draw.text((_LEFT, top + 5), f"{name}   {len(sound) / rate:.1f} s", fill="black")
+        draw.text((_LEFT, top + 5), f"{name}   {len(sound) / rate:.1f} s", fill="black", font=font)
         _wave(draw, sound, top + _HEAD, share)
         spectrum = _spectrum(sound)
         shades = Image.fromarray(_coloured(spectrum)).resize((share, _SPECTRUM), Image.Resampling.BOX)

@@ -26,6 +26,7 @@ GROUPS: Final = {
     "test": "warn",
     "broadcast": "broadcasts",
     "stage": "stage",
+    "standing": "standing",
     "terminal": "terminals",
     "feed": "feeds",
     "simulate": "terminals",
@@ -138,9 +139,12 @@ def serve(
 @app.verb("status", w("h_status"))
 @asks_the_controller
 def status(call: Call) -> Code:
+    from controller.cli.stage import purpose_words
+
     found = call.client.get("/v1/status")
     feeds = [
-        f"{f['name']} ({f['kind']}) {say.clock(f['last_good'])} {told(f['problem'])}".rstrip()
+        f"{f['name']} ({f['kind']}) {say.clock(f['last_good'])} "
+        f"{told(f.get('stale', ''))} {told(f['problem'])}".rstrip()
         for f in found["feeds"]
     ]
     mode = w("mode_sandbox" if found["sandbox"] else f"mode_{found['mode']}")
@@ -155,15 +159,34 @@ def status(call: Call) -> Code:
             w("st_voice"): f"{found['voice']} · "
             + w("st_approved" if found["voice_approved"] else "st_unapproved"),
             w("st_terminals"): w("st_counts", **{k: found[k] for k in ("terminals", "enrolled", "online")}),
+            w("st_ring"): _ring(found.get("ring")),
+            w("st_sets"): [
+                w(
+                    "st_set",
+                    purpose=purpose_words(held["purpose"]),
+                    whole=held["whole"],
+                    terminals=held["terminals"],
+                )
+                for held in found.get("sets", ())
+            ],
             w("st_held"): found["held"],
             w("st_doubted"): found.get("doubted") or "",
             w("st_sending"): found["sending"],
+            w("st_standing"): found.get("standing") or "",
             w("st_feeds"): feeds,
             w("st_alarms"): [*map(_alarm, found["alarms"])],
             w("st_version"): found["version"],
         },
     )
     return Code.DONE
+
+
+def _ring(ring: dict[str, Any] | None) -> str:
+    """How many terminals hold the newest keys."""
+    if ring is None:
+        return ""
+    text = w("st_ring_held", **ring)
+    return f"{text} · {w('st_ring_ahead', ahead=ring['ahead'])}" if ring["ahead"] else text
 
 
 def _alarm(line: str) -> str:

@@ -82,6 +82,11 @@ def clock(iso: str | None) -> str:
     return f"{datetime.fromisoformat(iso).astimezone(BEIJING):%Y-%m-%d %H:%M:%S}"
 
 
+def minute(iso: str | None) -> str:
+    """The same without year and seconds, for a table whose other columns matter more."""
+    return "—" if iso is None else clock(iso)[5:16]
+
+
 def _write(stream: IO[str], text: str) -> None:
     try:
         stream.write(text)

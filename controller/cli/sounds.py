@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.model import Colour
-from controller.cli import say
+from controller.cli import ask, say, words
 from controller.cli.call import table
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
@@ -23,7 +23,7 @@ from tts.voice import Kind, Signal, Speaker, Speech, Stage, VoiceError
 
 if TYPE_CHECKING:
     from config.schema import Config
-    from controller.prepare import Likely, Made
+    from controller.prepare import Likely
     from controller.voicing import Voicing
     from tts.library import ClipRecord
     from tts.renderer import Form, Piece, Rendered, Renderer
@@ -118,9 +118,9 @@ async def _piece(
 
     if voice in OFFLINE:
         return Piece(sentences)
-    words = await made.read(sentences) if language == "zh" else sentences
-    speech: Speech = await _opened(voice, language, file, made.decode).speak(words, speed=speed)
-    return Piece(tuple(words), speech)
+    words, aloud = await made.read(sentences) if language == "zh" else (sentences, sentences)
+    speech: Speech = await _opened(voice, language, file, made.decode).speak(aloud, speed=speed)
+    return Piece(words, speech)
 
 
 def _opened(name: str, language: str, file: Path | None, decode: Callable[[bytes], Awaitable[Speech]]) -> Any:
@@ -150,7 +150,11 @@ def compared(takes: Sequence[Take], folder: Path, *, as_json: bool) -> Code:
     from controller.cli.picture import picture
 
     drawn = folder / "compare.png"
-    write(drawn, picture([(f"{t.voice} {t.speaker} {t.codec}", t.made.clip) for t in takes]))
+    shown = [
+        (f"{t.voice} {t.speaker} {t.codec}   {t.made.lufs:.1f} LUFS   {t.made.dbtp:.1f} dBTP", t.made.clip)
+        for t in takes
+    ]
+    write(drawn, picture(shown))
     columns = {
         w("c_voice"): "voice",
         w("c_speaker"): "speaker",
@@ -191,6 +195,10 @@ async def voicing(config: Config) -> AsyncIterator[Voicing]:
         ) from None
     try:
         yield made
+    except OSError as error:  # a full disk: what was made until then stays
+        raise Failure(
+            Code.FAILED, w("cannot_write", file=error.filename or config.state_dir, why=error.strerror)
+        ) from error
     finally:
         await made.close()
 
@@ -203,29 +211,38 @@ async def preview(
     hazard: str,
     colour: Colour | None,
     places: tuple[str, ...],
+    description: str = "",
+    instruction: str = "",
     languages: tuple[str, ...],
     speaker: Speaker,
     play: bool,
     as_json: bool,
 ) -> Code:
-    """Lead and whole as they would be aired, the lead heard while the whole is made. Raises Failure."""
+    """Lead and whole as they would be aired, the lead heard while the whole is made; and beside what is said,
+    the source's words that it was made from. Raises Failure."""
     from controller.voicing import VoicingError
     from terminals.broadcast import Part
     from tts.airtime import Profile
     from tts.script import ScriptRequest
 
+    if play:
+        _pyaudio()
     now = datetime.now(UTC)
-    request = ScriptRequest(kind, stage, hazard, colour, config.issuer.name, now, places)
+    request = ScriptRequest(
+        kind, stage, hazard, colour, config.issuer.name, now, places,
+        description=description, instruction=instruction,
+    )  # fmt: skip
     profiles = {Profile(languages, speaker): 1}
     heard: list[dict[str, Any]] = []
     async with voicing(config) as made:
+        playing: asyncio.Task[None] | None = None
         try:
+            script = made.script(request)
             notes = made.notes(request, profiles)
             for note in notes:
                 say.talk(note)
             began = time.monotonic()
             parts = (Part.WHOLE,) if kind == "test" else (Part.LEAD, Part.WHOLE)
-            playing: asyncio.Task[None] | None = None
             for part in parts:
                 clip = await made.clip(request, part, profiles=profiles, patience_s=_DEADLINE_S)
                 ready = time.monotonic() - began
@@ -233,17 +250,32 @@ async def preview(
                 if not as_json:
                     say.data(heard[-1]["file"])
                     say.talk(w("previewed", part=part, seconds=f"{clip.seconds:.1f}", ready=f"{ready:.1f}"))
+                    say.talk(f"{w('f_spoken')}: {clip.text}")
+                    if clip.doubt:
+                        say.talk(f"{w('f_doubt')}: {words.told(clip.doubt)}")
                 if play:
                     if playing is not None:
                         await playing
                     data = await made.audio(clip.sha256)
                     playing = asyncio.create_task(asyncio.to_thread(played, data), name="play")
-            if playing is not None:
-                await playing
         except VoicingError as error:
             raise Failure(Code.FAILED, str(error)) from error
+        finally:
+            if playing is not None:  # a thread cannot be left half-way
+                await playing
+    said = {
+        "text": script.text,
+        "omitted": list(script.omitted),
+        "original": {"description": description, "instruction": instruction}
+        if description or instruction
+        else None,
+    }
     if as_json:
-        say.data_json({"parts": heard, "notes": list(notes)})
+        say.data_json({"parts": heard, "notes": list(notes), **said})
+    else:
+        for name, text in {w("f_text"): script.text, **ask.originals(said)}.items():
+            if text:
+                say.talk(f"{name}: {text}")
     return Code.DONE
 
 
@@ -256,6 +288,7 @@ def _about(made: Voicing, clip: ClipRecord, part: str, ready: float) -> dict[str
         "lufs": round(clip.lufs, 1),
         "dbtp": round(clip.dbtp, 1),
         "voice": clip.voice,
+        "doubt": clip.doubt,
         "ready_after": round(ready, 2),
         "spoken": clip.text,
     }
@@ -264,10 +297,7 @@ def _about(made: Voicing, clip: ClipRecord, part: str, ready: float) -> dict[str
 def played(data: bytes) -> None:
     """`data` through this machine's loudspeaker, to its end. Raises Failure: without PyAudio it says how to
     get it, or to play the file otherwise."""
-    try:
-        import pyaudio
-    except ImportError:
-        raise Failure(Code.FAILED, w("no_pyaudio")) from None
+    pyaudio = _pyaudio()
     import numpy as np
 
     from tts.worker import decode
@@ -275,11 +305,18 @@ def played(data: bytes) -> None:
     sound, rate = decode(data)
     device = pyaudio.PyAudio()
     try:
-        stream = device.open(format=pyaudio.paInt16, channels=1, rate=rate, output=True)
+        # Held ahead: the voice, busy with the whole, must not make the lead stutter.
+        held = rate // 5
+        stream = device.open(
+            format=pyaudio.paInt16, channels=1, rate=rate, output=True, frames_per_buffer=held
+        )
         try:
-            samples = (np.clip(sound, -1, 1) * 32767).astype("<i2")
-            for start in range(0, len(samples), 4_800):
-                stream.write(samples[start : start + 4_800].tobytes())
+            # A device may swallow its first milliseconds (PulseAudio: 20), and what it still holds when it is
+            # closed is thrown away: neither must be words.
+            still = np.zeros(held + int(stream.get_output_latency() * rate))
+            samples = (np.clip(np.concatenate([still, sound, still]), -1, 1) * 32767).astype("<i2")
+            for start in range(0, len(samples), held):
+                stream.write(samples[start : start + held].tobytes())
         finally:
             stream.close()
     except OSError as error:
@@ -288,30 +325,46 @@ def played(data: bytes) -> None:
         device.terminate()
 
 
+def _pyaudio() -> Any:
+    try:
+        import pyaudio
+    except ImportError:
+        raise Failure(Code.FAILED, w("no_pyaudio")) from None
+    return pyaudio
+
+
 # --- ahead -----------------------------------------------------------------------------------------------
 
 
 async def ahead(config: Config, wanted: Sequence[Likely], *, dry: bool, check: bool, as_json: bool) -> Code:
     """Speaks `wanted` that are not in the library yet, with progress on stderr; the size figure at the end.
-    With `check` every clip is listened to, and what was heard otherwise is told. With `dry`, how long and
-    large it would be: estimated. Raises Failure."""
+    With `check` every clip is listened to, once in its life; what is doubted is told and makes the end a
+    failure. With `dry`, how long and large it would be: estimated. Raises Failure."""
     from controller import prepare
+    from tts import floor
     from tts.airtime import estimate
+    from tts.recogniser import missing
 
     if not wanted:
         raise Failure(Code.USAGE, w("prepare_nothing"))
+    if check and not dry:
+        if lacking := missing():
+            raise Failure(Code.FAILED, lacking)
+        config = config.model_copy(update={"voice": config.voice.model_copy(update={"check": "listen"})})
     failed: list[str] = []
     flagged: list[str] = []
     done = known = size = 0
     seconds = 0.0
     began = time.monotonic()
-    async with voicing(config) as made, _listener(check and not dry) as listens:
+    async with voicing(config) as made:
         if dry:
             for one in wanted:
                 script = prepare.lead(made, one)
                 seconds += sum(map(estimate, script.sentences)) + _FRAME_S
             size, done = int(seconds * _BYTES_PER_S), len(wanted)
         else:
+            if check and not await made.ear.load(floor.generic("test")[0]):
+                raise Failure(Code.FAILED, made.ear.lacks)
             async with aclosing(prepare.make(made, wanted)) as results:
                 async for result in results:
                     if result.clip is None:
@@ -320,8 +373,7 @@ async def ahead(config: Config, wanted: Sequence[Likely], *, dry: bool, check: b
                         if len(failed) >= 20:
                             raise Failure(Code.FAILED, w("prepare_gives_up"), *dict.fromkeys(failed))
                         continue
-                    wrong = await listens(await made.audio(result.clip.sha256), result) if listens else ""
-                    if wrong:
+                    if wrong := _untrusted(result.clip, heard=not (check and made.to_be_heard(result.clip))):
                         flagged.append(wrong)
                         say.talk(wrong)
                     done += 1
@@ -353,35 +405,11 @@ async def ahead(config: Config, wanted: Sequence[Likely], *, dry: bool, check: b
     return Code.FAILED if failed or flagged else Code.DONE
 
 
-@asynccontextmanager
-async def _listener(wanted: bool) -> AsyncIterator[Callable[[bytes, Made], Awaitable[str]] | None]:
-    """What says why a clip must not be trusted, or "" where the recogniser heard the words. Raises Failure
-    where there is none."""
-    if not wanted:
-        yield None
-        return
-    from tts import check
-    from tts.recogniser import Recogniser, RecogniserError, missing
-
-    if lacking := missing():
-        raise Failure(Code.FAILED, lacking)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    recogniser = Recogniser(home / "fenghuo" / "recogniser")
-
-    async def listens(sound: bytes, made: Made) -> str:
-        assert made.clip is not None
-        try:
-            heard = await recogniser.hear(sound, deadline_s=_DEADLINE_S)
-        except RecogniserError as error:
-            raise Failure(Code.FAILED, str(error)) from error
-        verdict = check.compare(made.clip.text, heard, places=made.likely.request.places)
-        outcome = check.after_check(verdict, red=False, fast=False, more_voices=False)
-        return "" if isinstance(outcome, check.Take) else f"{made.clip.text}: {outcome.why}"
-
-    try:
-        yield listens
-    finally:
-        await recogniser.close()
+def _untrusted(clip: ClipRecord, *, heard: bool) -> str:
+    """Why this clip must not be trusted; empty where nothing speaks against it."""
+    if clip.doubt:
+        return f"{clip.text}: {words.told(clip.doubt)}"
+    return "" if heard else w("prepare_unheard", text=clip.text)
 
 
 _FRAME_S: Final = 3.5

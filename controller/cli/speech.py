@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from alerts.model import Colour
 from controller.cli import say
-from controller.cli.call import FindConfig, Json
+from controller.cli.call import Json, ReadConfig
 from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
 from controller.cli.setup import ConfigArgument
@@ -56,7 +56,7 @@ def check(
 
 
 @tts.verb("voices", w("h_tts_voices"))
-def voices_(config: FindConfig = None, json: Json = False) -> Code:
+def voices_(config: ReadConfig = None, json: Json = False) -> Code:
     from controller.cli import voices
     from controller.cli.setup import load_config
 
@@ -76,7 +76,7 @@ def weights(
 @tts.verb("templates", w("h_tts_templates"))
 def templates_(
     lang: Annotated[str | None, Argument(metavar="LANG", help=w("a_language"))] = None,
-    config: FindConfig = None,
+    config: ReadConfig = None,
     json: Json = False,
 ) -> Code:
     from controller.cli import templates
@@ -98,7 +98,7 @@ def sheet(
     approved_by: Annotated[
         str | None, Option("--approved-by", metavar="NAME", help=w("o_approved_by"))
     ] = None,
-    config: FindConfig = None,
+    config: ReadConfig = None,
     json: Json = False,
 ) -> Code:
     from datetime import datetime
@@ -153,7 +153,7 @@ def say_(
     speaker: Class = Speaker.HORN,
     codec: Codec = "mp3",
     language: Of = "zh",
-    config: FindConfig = None,
+    config: ReadConfig = None,
     json: Json = False,
 ) -> Code:
     from controller.cli import sounds
@@ -182,7 +182,7 @@ def compare(
     codec: Codec = "mp3",
     speed: Speed = DEFAULT_SPEED,
     signal: Annotated[Signal, Option("--signal", help=w("o_signal"))] = Signal.TEST,
-    config: FindConfig = None,
+    config: ReadConfig = None,
     json: Json = False,
 ) -> Code:
     from controller.cli import sounds
@@ -205,6 +205,8 @@ def preview(
         Literal["first", "update", "continuation", "cancel"], Option("--stage", help=w("o_stage"))
     ] = "first",
     kind: Annotated[Literal["actual", "exercise", "test"], Option("--kind", help=w("o_kind"))] = "actual",
+    text_: Annotated[str, Option("--text", metavar="TEXT", help=w("o_text"))] = "",
+    action: Annotated[str, Option("--action", metavar="TEXT", help=w("o_action"))] = "",
     language: Annotated[list[str] | None, Option("--language", metavar="TAG", help=w("o_languages"))] = None,
     speaker: Class = Speaker.HORN,
     play: Annotated[bool, Option("--play", help=w("o_play"))] = False,
@@ -217,7 +219,8 @@ def preview(
     _known_hazard(hazard)
     work = sounds.preview(
         found, kind=kind, stage=stage, hazard=hazard, colour=colour, places=tuple(places),
-        languages=tuple(language or ("zh",)), speaker=speaker, play=play, as_json=json,
+        description=text_, instruction=action, languages=tuple(language or ("zh",)), speaker=speaker,
+        play=play, as_json=json,
     )  # fmt: skip
     return asyncio.run(work)
 

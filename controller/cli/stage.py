@@ -10,7 +10,7 @@ from controller.cli import say
 from controller.cli.call import Call, asks_the_controller
 from controller.cli.help import App
 from controller.cli.outcome import Code
-from controller.cli.words import w
+from controller.cli.words import lang, reason_words, w
 
 SetId = Annotated[str, Argument(metavar="SET", help=w("a_set"))]
 
@@ -44,7 +44,7 @@ def show(call: Call, held: SetId) -> Code:
         one,
         {
             w("c_id"): one["id"],
-            w("c_purpose"): one["purpose"],
+            w("c_purpose"): purpose_words(one["purpose"]),
             w("c_clips"): f"{one['clips']} ({one['size'] / 1e6:.1f} MB)",
             w("c_expires"): say.clock(one["expires"]),
             w("c_holders"): f"{cover['whole']}/{cover['terminals']} ({_share(cover)})",
@@ -71,7 +71,7 @@ def drop(call: Call, held: SetId) -> Code:
     done = call.client.post(f"/v1/sets/{held}/drop")
     if call.json:
         say.data_json(done)
-    say.talk(w("stage_dropped", id=held, expires=say.clock(done["expires"])))
+    say.talk(w("stage_dropped", id=held, still=done.get("still") or 0))
     return Code.DONE
 
 
@@ -80,11 +80,13 @@ def _table(call: Call, rows: list[dict[str, Any]]) -> None:
         rows = [
             {
                 **row,
-                "expires": say.clock(row["expires"]),
+                "purpose": purpose_words(row["purpose"]),
+                "expires": say.clock(row["expires"])[:10],
                 "size": f"{row['size'] / 1e6:.1f} MB",
-                "holders": f"{row['cover']['whole']}/{row['cover']['terminals']}",
-                "share": _share(row["cover"]),
-                "problems": _problems(row["cover"]),
+                "holders": str(row["still"])
+                if row.get("dropped")
+                else f"{row['cover']['whole']}/{row['cover']['terminals']}",
+                "problems": w("stage_gone") if row.get("dropped") else _trouble(row["cover"]),
             }
             for row in rows
         ]
@@ -94,11 +96,13 @@ def _table(call: Call, rows: list[dict[str, Any]]) -> None:
         w("c_clips"): "clips",
         w("c_size"): "size",
         w("c_holders"): "holders",
-        w("c_share"): "share",
         w("c_expires"): "expires",
         w("c_why"): "problems",
     }
     call.table(rows, columns)
+    troubled = [row["id"] for row in rows if row["cover"]["problems"] and not row.get("dropped")]
+    if troubled and not call.json:
+        say.talk(w("stage_see", id=troubled[0]))
 
 
 def _share(cover: dict[str, Any]) -> str:
@@ -106,5 +110,25 @@ def _share(cover: dict[str, Any]) -> str:
     return f"{100 * cover['whole'] // cover['terminals']} %" if cover["terminals"] else "—"
 
 
+def _trouble(cover: dict[str, Any]) -> str:
+    count = sum(cover["problems"].values())
+    return w("stage_trouble", count=count) if count else ""
+
+
 def _problems(cover: dict[str, Any]) -> str:
-    return ", ".join(f"{why} {count}" for why, count in sorted(cover["problems"].items()))
+    return w("and_then").join(
+        f"{reason_words({'words': why, 'reason': why}, lang())} × {count}"
+        for why, count in sorted(cover["problems"].items())
+    )
+
+
+def purpose_words(purpose: str) -> str:
+    """What a set that terminals hold beforehand is for (`controller.staging`)."""
+    match purpose:
+        case "floor":
+            return w("for_floor")
+        case "quake":
+            return w("for_quake")
+        case "quake-exercise":
+            return w("for_quake_exercise")
+    return purpose

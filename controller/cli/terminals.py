@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -105,16 +106,24 @@ def show(call: Call, terminal: Annotated[str, Argument(metavar="ID", help=w("a_t
             w("c_findings"): [told(text) for text in row["findings"]],
             w("c_heard"): say.clock(row["heard"]),
             w("c_tested"): say.clock(row["tested"]),
-            w("c_health"): [f"{name}: {value}" for name, value in row["health"].items() if value is not None],
+            w("c_health"): [
+                _health(name, value) for name, value in row["health"].items() if value is not None
+            ],
             w("c_refused_reports"): row["refused_reports"] or "",
             w("c_groups"): " ".join(row["groups"]),
             w("c_ring"): row["ring"] or "",
             w("c_sets_missing"): "" if row["sets_missing"] is None else str(row["sets_missing"]),
             w("c_certificate"): say.clock(row["certificate"]) if row["certificate"] else "",
             w("c_broadcasts"): [
-                f"{say.clock(one['at'])}  {one['broadcast']}  {one['state']}"
-                f"{'/' + one['reason'] if one['reason'] else ''}  {one['headline']}"
+                f"{say.clock(one['at'])}  {one['broadcast']}  {w('s_' + one['state'])}"
+                f"{' ' + one['reason'] if one['reason'] else ''}  {one['headline']}"
                 for one in row["last_broadcasts"]
+            ],
+            w("c_standing"): [
+                f"{one['broadcast']}  {w('kind_' + one['kind'])}  {one['headline']}  "
+                f"→ {say.clock(one['expires'])}"
+                + (f"  {w('c_hands')}: {' '.join(map(say.clock, one['began']))}" if one["began"] else "")
+                for one in row.get("standing", ())
             ],
             w("c_history"): [
                 f"{say.clock(one['at'])}  {one['who']}  {one['what']}  {one['detail']}"
@@ -127,6 +136,20 @@ def show(call: Call, terminal: Annotated[str, Argument(metavar="ID", help=w("a_t
 
 def _yes(value: bool) -> str:
     return w("yes") if value else w("no")
+
+
+_UNITS: Final = {"volume": " %", "battery": " %", "disk_free_mb": " MB", "clock_error_ms": " ms"}
+
+
+def _health(name: str, value: Any) -> str:
+    """One thing that a terminal says of itself (`HealthOut`)."""
+    if isinstance(value, bool):
+        said = _yes(value)
+    elif name == "last_sound":
+        said = say.clock(datetime.fromtimestamp(value / 1000, UTC).isoformat()) if value else "—"
+    else:
+        said = f"{value}{_UNITS.get(name, '')}"
+    return f"{w('hl_' + name)}: {said}"
 
 
 @terminal.verb("import", w("h_terminal_import", columns=",".join((*COLUMNS, *OPTIONAL))))
@@ -355,14 +378,7 @@ def readiness(
     rows = [*board["townships"], board["total"]]
     if township is not None and len(board["townships"]) == 1:
         rows = board["townships"]
-    shown = [
-        {
-            **row,
-            "software": ", ".join(f"{name} {count}" for name, count in list(row["software"].items())[:3]),
-            "heard": say.clock(row["heard"]),
-        }
-        for row in rows
-    ]
+    shown = [{**row, "heard": say.minute(row["heard"])} for row in rows]
     columns = {
         w("c_township"): "name",
         w("c_terminals"): "terminals",
@@ -372,18 +388,21 @@ def readiness(
         w("c_online"): "online",
         w("c_on_battery"): "on_battery",
         w("c_sick"): "sick_amplifiers",
-        w("c_software"): "software",
-        w("c_heard"): "heard",
+        w("c_quiet"): "heard",
     }
     call.table(shown, columns)
+    software = rows[-1]["software"]
+    if len(software) > 1:
+        versions = "  ".join(f"{name} × {count}" for name, count in software.items())
+        say.data(f"{w('c_software')}: {versions}")
     wanted = [one for one in board["terminals"] if township is not None or one["findings"]]
     lines = [
         {
             **one,
             "grade": w(f"g_{one['grade']}"),
             "place": f"{one['township']}{one['village']}",
-            "hello": say.clock(one["hello"]),
-            "findings": "; ".join(told(text) for text in one["findings"]),
+            "hello": say.minute(one["hello"]),
+            "findings": "\n".join(told(text) for text in one["findings"]),
         }
         for one in wanted[: MOST_SHOWN if township is None else len(wanted)]
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,9 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.cli import say
-from controller.cli.ask import STYLES
+from controller.cli.ask import STYLES, originals
 from controller.cli.words import reason_words, told, w
-from terminals.delivery import UNREACHED
+from terminals.delivery import BY_HANDS, FLOOR, RESUMED, SILENT, UNREACHED
 
 BELL_EVERY_S: Final = 3.0
 LINE_EVERY_S: Final = 1.0
@@ -36,6 +36,8 @@ _PARTS: Final = (
     ("failed", "red", "×"),
     ("cancelled", "magenta", "■"),
 )
+_WAITING: Final = {"broadcast": "v_held_sound", "by-hand": "v_by_hand"}
+_ENDED: Final = ("refused", "failed", "cancelled", "expired")
 _ROAD: Final = ("accepted", "ready", "playing", "played")
 
 
@@ -50,24 +52,31 @@ def render_live(summary: Mapping[str, Any], lang: str) -> RenderableType:
 def render_summary(summary: Mapping[str, Any], lang: str) -> RenderableType:
     """Counts, latencies, and who did not play and why."""
     summary = say.clean(summary)
-    parts = [_heading(summary, lang), *_doubt(summary, lang), _stages(summary, lang), _counts(summary, lang)]
+    parts = [_heading(summary, lang), *_doubt(summary, lang)]
+    if summary.get("mute"):  # first: whom to ring up
+        parts.append(_mute(summary, lang))
+    parts += [_stages(summary, lang, road=()), _counts(summary, lang)]
     if summary["latency"]:
         parts.append(_latency(summary, lang))
     if summary.get("together"):
         parts.append(_together(summary["together"], lang))
-    if summary.get("mute"):
-        parts.append(_mute(summary, lang))
     if summary["not_reached"]:
-        parts.append(_not_reached(summary, lang))
+        missing = summary["not_reached"]
+        title = w("v_not_held" if summary.get("standing") else "v_not_reached", lang, count=len(missing))
+        parts.append(_not_reached(missing, lang, title, f"broadcast show {summary['id']}"))
     if summary["generic"]:
         parts.append(Text(w("v_generic", lang), style="bold red"))
     if summary["silent_villages"]:
         names = "、".join(summary["silent_villages"])
         parts.append(Text(w("v_silent_villages", lang, names=names), style="red"))
+    said = {w("f_text"): summary.get("text"), **originals(summary)}
+    parts += [Text(f"{name}: {text}") for name, text in said.items() if text]
     if summary["total"].get("floor"):
         parts.append(Text(w("v_floor", lang, count=summary["total"]["floor"]), style="red"))
     total = summary["total"]
-    if total["played"] == total["targeted"]:
+    if summary.get("standing"):
+        parts += _standing(summary, lang)
+    elif total["played"] == total["targeted"]:
         parts.append(Text(w("v_all_played", lang, count=total["played"]), style="bold green"))
     else:
         missing = total["targeted"] - total["played"]
@@ -86,11 +95,12 @@ class Watch:
     def __init__(self, console: Console, lang: str) -> None:
         self._console = console
         self._lang = lang
-        self._live = Live(console=console, refresh_per_second=10, auto_refresh=False, transient=True)
         self._summary: Mapping[str, Any] | None = None
         self._held: list[Mapping[str, Any]] = []
         self._rang = self._said = float("-inf")
         self._line = ""
+        # Drawn anew each second also where nothing comes: a voice that speaks is silent for a minute here.
+        self._live = Live(console=console, refresh_per_second=1, get_renderable=self._picture, transient=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -131,14 +141,19 @@ class Watch:
             if time.monotonic() - self._said >= LINE_EVERY_S:
                 self._say(self._summary)
             return
+        self._live.refresh()
+
+    def _picture(self) -> RenderableType:
+        if self._summary is None:
+            return ""
         parts = [render_live(self._summary, self._lang)]
         parts += [Text(line, style="bold yellow") for line in self._waiting()]
-        self._live.update(Group(*parts), refresh=True)
+        return Group(*parts)
 
     def _waiting(self) -> list[str]:
         return [
             w(
-                "v_held_sound" if h.get("what") == "broadcast" else "v_held",
+                _WAITING.get(h.get("what", ""), "v_held"),
                 self._lang,
                 id=h["id"],
                 headline=h["headline"],
@@ -167,6 +182,31 @@ def _heading(summary: Mapping[str, Any], lang: str) -> RenderableType:
     )
 
 
+def _standing(summary: Mapping[str, Any], lang: str) -> list[RenderableType]:
+    """Who holds it, and whose hand has sounded it."""
+    targeted = summary["total"]["targeted"]
+    holding = targeted - len(summary["not_reached"])
+    until = say.clock(summary["expires"])
+    parts: list[RenderableType] = [
+        Text(w("v_standing", lang, until=until, holding=holding, targeted=targeted), style="bold")
+    ]
+    if summary["hands"]:
+        lines = [
+            w("v_hands", lang, count=len(summary["hands"])),
+            *map(hand_line, summary["hands"][:MOST_ROWS]),
+        ]
+        parts.append(Text("\n  ".join(lines), style="bold red"))
+    return parts
+
+
+def hand_line(hand: Mapping[str, Any]) -> str:
+    """A loudspeaker at which a hand has sounded a standing message, and when."""
+    place = f"{hand['township']}{hand['village']}"
+    times = " ".join(map(say.clock, hand["began"]))
+    line = w("hand_line", terminal=hand["terminal"], place=place, times=times)
+    return f"{line} · {w('hand_now')}" if hand["now"] else line
+
+
 def _doubt(summary: Mapping[str, Any], lang: str) -> list[RenderableType]:
     """What is wrong with its sound, and whether it waits because of that."""
     if not summary.get("doubt"):
@@ -179,20 +219,23 @@ def _doubt(summary: Mapping[str, Any], lang: str) -> list[RenderableType]:
     return [Text("\n".join(lines), style="bold red")]
 
 
-def _stages(summary: Mapping[str, Any], lang: str) -> RenderableType:
-    """When each stage began, as a time of day and as seconds since the release."""
+def _stages(summary: Mapping[str, Any], lang: str, road: Sequence[str] = _ROAD) -> RenderableType:
+    """When each stage began, as a time of day and as seconds since the release; while it is being voiced, how
+    long that has taken. `road`: the states of terminals of which the first and the last are told."""
     begun = datetime.fromisoformat(summary["created"])
     stages: list[tuple[str, datetime]] = [(w("v_released", lang), begun)]
     if summary["voiced"]:
         voiced = datetime.fromisoformat(summary["voiced"])
         stages.append((w("v_voiced", lang, seconds=f"{summary['seconds']:.0f}"), voiced))
+    elif summary["state"] == "voicing":
+        stages.append((w("v_being_voiced", lang), datetime.now(UTC)))
     if summary["done"]:
         stages.append((w("v_done", lang), datetime.fromisoformat(summary["done"])))
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, at in stages:
         after = (at - begun).total_seconds()
         table.add_row(f"{at.astimezone(say.BEIJING):%H:%M:%S}", f"+{after:.1f} s", name)
-    for state in _ROAD:
+    for state in road:
         if state in summary["latency"]:
             first, last = (_seconds(summary["latency"][state][f"{n}_ms"]) for n in ("first", "last"))
             words = w("v_stage", lang, state=w(f"s_{state}", lang), first=first, last=last)
@@ -287,17 +330,25 @@ def _mute(summary: Mapping[str, Any], lang: str) -> RenderableType:
     for name in ("c_place", "s_targeted", "c_why"):
         table.add_column(w(name, lang), overflow="fold")
     for row in mute[:MOST_ROWS]:
-        why = "; ".join(_known(text, lang) for text in row["words"]) or w("v_no_terminal", lang)
+        why = w("and_then", lang).join(_known(text, lang) for text in row["words"]) or w(
+            "v_no_terminal", lang
+        )
         table.add_row(f"{row['township']}{row['village']}", str(row["targeted"]), why)
     parts: list[RenderableType] = [Rule(style="dim"), table]
     if len(mute) > MOST_ROWS:
-        more = w("v_more", lang, count=len(mute) - MOST_ROWS, broadcast=summary["id"])
+        more = w("v_more", lang, count=len(mute) - MOST_ROWS, command=f"broadcast show {summary['id']}")
         parts.append(Text(more, style="dim"))
     return Group(*parts)
 
 
 def _known(text: str, lang: str) -> str:
+    """What a village's loudspeakers say (`MuteOut.words`), the machine's reason put into words."""
     count, times, words = text.rpartition(" × ")
+    state, _, rest = words.partition(" ")
+    reason = rest.partition(" (")[0]
+    if state in _ENDED and reason:
+        why = reason_words({"words": words, "reason": reason}, lang)
+        words = f"{w(f's_{state}', lang)}{w('and_so', lang)}{why}"
     return f"{count}{times}{told(words, lang)}"
 
 
@@ -320,9 +371,8 @@ def _together(together: Mapping[str, Any], lang: str) -> RenderableType:
     return Text(text, style="red" if together["late"] else "")
 
 
-def _not_reached(summary: Mapping[str, Any], lang: str) -> RenderableType:
-    missing = summary["not_reached"]
-    title = w("v_not_reached", lang, count=len(missing))
+def _not_reached(missing: Sequence[Mapping[str, Any]], lang: str, title: str, command: str) -> RenderableType:
+    """`command`: where all of them are, as JSON."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("c_terminal", "c_place", "c_state", "c_why"):
         table.add_column(w(name, lang), overflow="fold")
@@ -333,9 +383,78 @@ def _not_reached(summary: Mapping[str, Any], lang: str) -> RenderableType:
         table.add_row(row["terminal"], place, w(f"s_{row['state']}", lang), reason_words(row, lang))
     parts: list[RenderableType] = [Rule(style="dim"), table]
     if len(missing) > MOST_ROWS:
-        more = w("v_more", lang, count=len(missing) - MOST_ROWS, broadcast=summary["id"])
+        more = w("v_more", lang, count=len(missing) - MOST_ROWS, command=command)
         parts.append(Text(more, style="dim"))
     return Group(*parts)
+
+
+def render_deliveries(found: Mapping[str, Any], lang: str) -> RenderableType:
+    """What came of a warning (`DeliveriesOut`): where nothing sounded and why, its broadcasts, the plan."""
+    found = say.clean(found)
+    head = f"{found['headline']}\n{found['id']} · {w('a_' + found['state'], lang)}"
+    parts: list[RenderableType] = [Panel(Text(head))]
+    if found["silent_villages"]:
+        names = "、".join(found["silent_villages"])
+        parts.append(Text(w("v_silent_villages", lang, names=names), style="bold red"))
+    if found["unheard"]:
+        title = w("v_unheard", lang, count=len(found["unheard"]))
+        parts.append(_not_reached(found["unheard"], lang, title, f"alert why {found['id']}"))
+    elif found["broadcasts"]:
+        parts.append(Text(w("v_unheard_none", lang), style="bold green"))
+    if found["broadcasts"]:
+        table = Table(title=w("c_broadcasts", lang), title_justify="left", box=None, pad_edge=False)
+        for name in ("c_id", "c_part", "c_state", "c_time", "s_played"):
+            table.add_column(w(name, lang), no_wrap=name in ("c_id", "c_time", "s_played"))
+        for row in found["broadcasts"]:
+            state = w(f"b_{row['state']}", lang)
+            if row["stopped_by"]:
+                state += f" · {row['stopped_by']}"
+            part = w("p_" + row["part"].replace("-", "_"), lang)
+            counts = f"{row['played']}/{row['targeted']}"
+            table.add_row(row["id"], part, state, say.clock(row["created"]), counts)
+        parts += [Rule(style="dim"), table]
+    else:
+        parts.append(Text(w("v_no_broadcast", lang), style="bold red"))
+    reasons = [told(text, lang) for text in (found["reason"], *found["why"]) if text]
+    if reasons:
+        parts += [Rule(style="dim"), Text("\n".join((w("c_why", lang), *(f"  {text}" for text in reasons))))]
+    if found["unheard"]:
+        terminal, last = found["unheard"][0]["terminal"], found["unheard"][0]["broadcast"]
+        parts.append(
+            Text(w("v_ask_why", lang, broadcast=last, terminal=terminal, alert=found["id"]), style="dim")
+        )
+    return Group(*parts)
+
+
+def chain_fields(found: Mapping[str, Any], lang: str) -> dict[str, object]:
+    """One terminal's part of a broadcast (`ChainOut`) as names and values."""
+    place = f"{found['township']}{found['village']}"
+    name = "" if found["name"] in ("", found["village"], found["terminal"]) else f" {found['name']}"
+    return {
+        w("c_terminal", lang): f"{found['terminal']}{name} · {place}",
+        w("c_broadcast", lang): f"{found['broadcast']} · {found['headline']}",
+        w("y_sounded", lang): w("y_heard" if found["sounded"] else "y_unheard", lang),
+        w("c_state", lang): w(f"s_{found['state']}", lang),
+        w("c_why", lang): "" if found["state"] == "played" else reason_words(found, lang),
+        w("c_last_seen", lang): say.clock(found["last_seen"]) if found["last_seen"] else w("y_never", lang),
+        w("c_facts", lang): [_step(step, lang) for step in found["steps"]],
+    }
+
+
+_FACTS: Final = {FLOOR: "y_floor", RESUMED: "y_resumed", SILENT: "y_silent", UNREACHED: "y_unreached"}
+
+
+def _step(step: Mapping[str, Any], lang: str) -> str:
+    at = datetime.fromisoformat(step["at"]).astimezone(say.BEIJING)
+    detail = f"({step['detail']})" if step["detail"] else ""
+    if step["reason"] in BY_HANDS:
+        why = w("y_by_hand", lang)
+    elif step["reason"] in _FACTS:
+        why = w(_FACTS[step["reason"]], lang)
+    else:
+        why = reason_words({"words": detail or step["reason"], "reason": step["reason"]}, lang)
+    number = w("y_attempt", lang, number=step["attempt"])
+    return f"{at:%H:%M:%S.%f}"[:-3] + f"  {number}  {w('s_' + step['state'], lang)}  {why}".rstrip()
 
 
 def _seconds(ms: int) -> str:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from alerts.regions import County
 
 AlertId = Annotated[str, Argument(metavar="ID", help=w("a_alert"))]
-State = Literal["held", "released", "rejected", "closed", "cancelled", "superseded"]
+State = Literal["held", "released", "rejected", "closed", "cancelled", "superseded", "standing"]
 
 
 def group(kind: str) -> App:
@@ -188,10 +188,15 @@ def _show_reach(plan: dict[str, Any]) -> None:
 
 def _plan(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """The preview, its sound included: whoever waits is told why."""
-    if say.at_terminal():
-        say.talk(w("preparing"))
-    plan: dict[str, Any] = call.client.post("/v1/alerts/preview", body)
-    return plan
+    if not say.at_terminal():
+        return dict(call.client.post("/v1/alerts/preview", body))
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        TextColumn("{task.description}"), TimeElapsedColumn(), console=say.console(err=True)
+    ) as wait:
+        wait.add_task(w("preparing"))
+        return dict(call.client.post("/v1/alerts/preview", body))
 
 
 def _show_plan(call: Call, plan: dict[str, Any], kind: str) -> Code:
@@ -218,6 +223,8 @@ def _released(call: Call, done: dict[str, Any], *, wait: bool) -> Code:
     if not call.json:
         say.data(f"{done['alert']} {broadcast}")
         say.talk(w("sent", alert=done["alert"], broadcast=broadcast))
+        if lead := _lead(call, done):
+            say.talk(w("lead_first", lead=lead))
         if problems := _in_the_way(call):
             say.talk(w("not_out_yet", problems="; ".join(problems)))
     if not wait:
@@ -232,6 +239,17 @@ def _released(call: Call, done: dict[str, Any], *, wait: bool) -> Code:
 
         say.show(render_summary(summary, words.lang()), err=True)
     return code_of(summary)
+
+
+def _lead(call: Call, done: dict[str, Any]) -> str:
+    """The broadcast that sounds before the one to follow, where there is one. It is released whatever comes
+    of this question."""
+    try:
+        rows = call.client.get("/v1/broadcasts", limit=20)
+    except Failure:
+        return ""
+    leads = (row["id"] for row in rows if row["alert"] == done["alert"] and row["part"] == "lead")
+    return next((name for name in leads if name != done["broadcast"]), "")
 
 
 def _in_the_way(call: Call) -> list[str]:
@@ -259,6 +277,7 @@ def _stop_if_refused(done: dict[str, Any]) -> None:
         raise Failure(Code.REFUSED, w("refused"), *done["reasons"], reasons=done["reasons"])
 
 
+LINES: Final = {"broadcast": "doubted_line", "by-hand": "by_hand_line"}
 alert = group("actual")
 exercise = group("exercise")
 test = group("test")
@@ -430,7 +449,21 @@ def _show_detail(call: Call, detail: dict[str, Any]) -> Code:
         },
     )
     if detail["plan"] and not call.json:
-        say.show(ask.plan_shown(detail["plan"]))
+        say.show(ask.plan_shown(detail["plan"], whole=True))
+    return Code.DONE
+
+
+@alert.verb("why", w("h_alert_why"))
+@asks_the_controller
+def why(call: Call, alert: AlertId) -> Code:
+    """DONE whoever heard it: the question was answered."""
+    from controller.cli.view import render_deliveries
+
+    found = call.client.get(f"/v1/alerts/{alert}/deliveries")
+    if call.json:
+        say.data_json(found)
+    else:
+        say.show(render_deliveries(found, words.lang()))
     return Code.DONE
 
 
@@ -455,7 +488,7 @@ def watch(call: Call) -> Code:
                         minutes = f"{one['waiting_seconds'] // 60}:{one['waiting_seconds'] % 60:02}"
                         say.talk(
                             w(
-                                "doubted_line" if one.get("what") == "broadcast" else "held_line",
+                                LINES.get(one.get("what", ""), "held_line"),
                                 minutes=minutes,
                                 **{k: one[k] for k in ("id", "headline", "reason")},
                             )

@@ -322,7 +322,6 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "banksheet_unwritten": ("write it", "先译"),
     "banksheet_done": ("done", "已录"),
     "banksheet_quake": ("Earthquake: seconds left", "地震：还有几秒"),
-    "banksheet_intensity": ("Earthquake: intensity", "地震：烈度"),
     "banksheet_line": ("Whole sentences", "整句"),
     "banksheet_part": ("Clauses with names and colours of warnings", "带灾种和颜色的分句"),
     "banksheet_other": ("Places, issuers, days and hours", "地名、发布单位、日期和时间"),
@@ -341,6 +340,16 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "y_then_in": ("it was in", "在内"),
     "y_then_out": ("it was not in", "不在内"),
     "y_then_no_plan": ("there was no plan: nothing of it can sound", "没有计划：这条消息不会播发"),
+    "y_sounded": ("heard there", "当地播出"),
+    "y_heard": ("some part of it has sounded", "已播出（至少一部分）"),
+    "y_unheard": ("nothing of it, as far as we know", "据目前所知没有播出"),
+    "y_never": ("never", "从未"),
+    "c_facts": ("facts", "经过"),
+    "y_attempt": ("attempt {number}", "第 {number} 次"),
+    "y_floor": ("only the generic sentence or the signal", "只有通用语句或提示音"),
+    "y_resumed": ("again, after it was cut short", "中断后重新播"),
+    "y_silent": ("a silent test", "静默测试"),
+    "y_unreached": ("our own entry: it did not answer in time", "控制端记录：到期未答复"),
     "y_came_later": (
         "(registered, enrolled or moved since, or the county pack has changed)",
         "（此后才登记、入网或移动，或县数据包有变）",
@@ -450,7 +459,8 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "people: {people} (not known of {unknown} villages); villages without a terminal: {silent}",
         "人口：{people}（{unknown} 个村不详）；没有终端的村：{silent}",
     ),
-    "f_ways": ("villages by", "各依据村数"),
+    "f_ways": ("villages by", "选村方式"),
+    "way_count": ("{way} {count}", "{way} {count} 村"),
     # --- the program and its commands
     "h_fenghuo": (
         "Fenghuo 烽火: the county's emergency warnings, from the source to every village loudspeaker.",
@@ -476,6 +486,91 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "What sounds: follow it, look at it, silence it.",
         "播发：跟踪、查看、静音。",
     ),
+    "h_standing": (
+        "Standing messages: kept by the loudspeakers, sounded by a hand there when no line reaches them.",
+        "常备消息：存在终端里，断网时由现场人员手动播放。",
+    ),
+    "h_standing_send": (
+        "Have loudspeakers keep a message for a hand to sound. No sound is made now.",
+        "把消息存进终端，供现场手动播放。现在不播。",
+    ),
+    "h_standing_list": (
+        "Standing messages: until when, how many hold each, whose must be sent anew.",
+        "常备消息：有效期、多少终端已存、哪些需重新下发。",
+    ),
+    "h_standing_show": (
+        "One standing message: what it says, who holds it by township, whose hand has sounded it.",
+        "查看一条常备消息：内容、各乡镇存有情况、谁手动播过。",
+    ),
+    "h_standing_drop": (
+        "Take a standing message from its loudspeakers: no hand can sound it any more.",
+        "撤下一条常备消息：不能再手动播放。",
+    ),
+    "a_standing_id": ("Id of the standing message's broadcast, B…", "常备消息的播发编号 B…"),
+    "a_standing_kind": (
+        "actual, exercise or test: as what a hand will sound it.",
+        "actual、exercise 或 test：手动播放时按哪一类播。",
+    ),
+    "o_standing_valid": ("How many days a hand may sound it, 1 to 400.", "可手动播放多少天，1 至 400。"),
+    "o_standing_reason": ("Why it is dropped; goes into the log.", "撤下原因，记入日志。"),
+    "o_stop_standing": (
+        "With --all: take the standing messages from their loudspeakers too. Otherwise only one that a hand "
+        "sounds now.",
+        "与 --all 同用：常备消息也全部撤下。不加则只撤正在手动播放的。",
+    ),
+    "deed_standing": (
+        "These loudspeakers will keep it. Now no sound; whoever stands at one can sound it at any time.",
+        "存进这些终端。现在不播；现场人员随时可以手动播放。",
+    ),
+    "deed_standing_drop": (
+        "Drop {id}: no hand can sound it any more, and whoever sounds it now falls silent.",
+        "撤下 {id}：不能再手动播放，正在播的也会停。",
+    ),
+    "deed_stop_all_standing": (
+        "The standing messages are taken from the loudspeakers too.",
+        "常备消息也从终端全部撤下。",
+    ),
+    "stop_standing_alone": (
+        "--standing only with --all; one alone: fenghuo standing drop ID",
+        "--standing 只与 --all 同用；撤一条：fenghuo standing drop 编号",
+    ),
+    "standing_sent": (
+        "{broadcast} goes to its loudspeakers, which make no sound. Who holds it: fenghuo standing show "
+        "{broadcast}",
+        "{broadcast} 正在存进终端，不播放。谁已存：fenghuo standing show {broadcast}",
+    ),
+    "standing_dropped": (
+        "{id} is dropped. Who is away drops it when it is back: fenghuo standing show {id}",
+        "{id} 已撤下。离线的终端上线时撤下：fenghuo standing show {id}",
+    ),
+    "standing_now": ("SOUNDED BY HAND NOW at {terminals}", "正在手动播放：{terminals}"),
+    "hand_line": ("{terminal} · {place} · {times}", "{terminal} · {place} · {times}"),
+    "hand_now": ("sounds still", "仍在播"),
+    "by_hand_line": (
+        "{id} is sounded by hand, for {minutes}: {headline} ({reason}). Not you? fenghuo standing drop {id}",
+        "{id} 正被手动播放，已 {minutes}：{headline}（{reason}）。不该播就撤下：fenghuo standing drop {id}",
+    ),
+    "v_by_hand": (
+        "SOUNDED BY HAND: {id} {headline} (fenghuo standing show {id})",
+        "正在手动播放：{id} {headline}（fenghuo standing show {id}）",
+    ),
+    "v_standing": (
+        "A standing message until {until}: {holding} of {targeted} loudspeakers hold it; it sounds only at a "
+        "hand.",
+        "常备消息，有效至 {until}：{targeted} 台终端中 {holding} 台已存；只由现场手动播放。",
+    ),
+    "v_hands": ("Sounded by hand at {count} loudspeakers:", "{count} 台终端手动播放过："),
+    "v_not_held": ("Not held by {count} loudspeakers", "{count} 台终端没有存"),
+    "y_by_hand": ("by a hand at the loudspeaker", "现场手动播放"),
+    "c_hands": ("by hand", "手动播放"),
+    "c_standing": ("standing messages", "常备消息"),
+    "st_standing": ("standing messages", "常备消息"),
+    "a_standing": ("kept by terminals", "常备"),
+    "b_standing": ("kept, makes no sound", "已存，不播"),
+    "k_voicing": ("being voiced", "合成语音"),
+    "k_kept": ("kept", "已存"),
+    "k_dropped": ("dropped", "已撤下"),
+    "k_expired": ("expired", "已过期"),
     "h_stage": (
         "What loudspeakers hold beforehand: generic sentences, countdown, the worse that may come.",
         "终端预置：通用语句、地震倒计时、可能升级的预警。",
@@ -490,8 +585,8 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "查看一组预置：内容，各乡镇存有情况，差的在前。",
     ),
     "h_stage_drop": (
-        "Offer a set to nobody any more; terminals keep it until it expires.",
-        "不再下发一组预置；已存的终端保留到到期。",
+        "Have a set forgotten: its terminals drop it now, or when they next say hello.",
+        "撤下一组预置：终端立即删除，离线的在下次上线时删除。",
     ),
     "h_terminal": (
         "The loudspeakers: list, register, enrol.",
@@ -515,6 +610,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "终端台数；不给则按场景。",
     ),
     "o_chaos_short": ("A short one, of 300 loudspeakers, for a test.", "简短演练，300台终端，供测试用。"),
+    "o_chaos_broker": (
+        "best: mosquitto where it is installed; embedded: ours.",
+        "best：装了 mosquitto 就用它；embedded：内置的消息服务器。",
+    ),
     "o_chaos_keep": (
         "Leave the sandbox's log and state in this folder, which must be empty or new.",
         "把沙盒的日志和数据留在这个文件夹（须为空或不存在）。",
@@ -543,9 +642,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "chaos_does_storm": ("a storm of documents, and in it an earthquake", "预警文件风暴，其间发生地震"),
     "chaos_does_end": ("waiting for the last outcomes, and comparing", "等待最后的结果并核对"),
     "chaos_title": (
-        "Chaos drill {scenario}: {terminals} simulated loudspeakers, seed {seed}, {broker}; "
+        "Chaos drill {scenario}: {terminals} simulated loudspeakers, seed {seed}, {broker}, voice {voice}; "
         "playing goes {speed} times faster than in reality.",
-        "灾难演练 {scenario}：{terminals} 台模拟终端，种子 {seed}，{broker}；播放速度为实际的 {speed} 倍。",
+        "灾难演练 {scenario}：{terminals} 台模拟终端，种子 {seed}，{broker}，声音 {voice}；"
+        "播放速度为实际的 {speed} 倍。",
     ),
     "chaos_kept": ("KEPT  ", "守住"),
     "chaos_broken": ("BROKEN", "失守"),
@@ -819,6 +919,14 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "实时跟踪一次播发到结束，然后显示汇总。",
     ),
     "h_broadcast_show": ("The summary of a broadcast as of now.", "一次播发目前的汇总。"),
+    "h_broadcast_why": (
+        "What is known of one terminal's part of a broadcast, fact by fact, with times.",
+        "一台终端在一次播发中的全部事实，逐条带时间。",
+    ),
+    "h_alert_why": (
+        "Which broadcasts came of a warning, where nothing of it has sounded, and why.",
+        "一条预警产生了哪些播发，哪里一点都没响，为什么。",
+    ),
     "h_broadcast_list": ("Broadcasts, newest first.", "播发列表，新的在前。"),
     "h_siren": (
         "Sound a siren of civil defence, as an exercise; only where the configuration permits it (sirens:).",
@@ -1202,6 +1310,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{messages} messages, about {minutes} minutes and {megabytes} MB (estimated)",
         "{messages} 条，约 {minutes} 分钟、{megabytes} MB（估算）",
     ),
+    "prepare_unheard": ("{text}: nobody could listen to it", "{text}：没能听一遍核对"),
     "prepare_over_budget": (
         "The library ({library_megabytes} MB) would exceed voice.library_mb ({budget_megabytes}): raise it, "
         "or what is used least goes again.",
@@ -1412,6 +1521,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     ),
     "deed_nothing": ("Preview: nothing is sent.", "预览：不发布。"),
     "more_why": ("… {count} more", "……还有 {count} 条"),
+    "lead_first": (
+        "The lead {lead} sounds first (what, where, what to do). The whole follows when it is voiced.",
+        "先播先声 {lead}（何事、何地、怎么做）；全文合成好后接着播。",
+    ),
     "preparing": (
         "Preparing the preview; the voice may need a minute …",
         "正在准备预览，合成语音可能要一分钟……",
@@ -1429,6 +1542,8 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "f_silent": ("nobody hears it in", "没有终端的村"),
     "f_text": ("text", "播文"),
     "f_spoken": ("read aloud as", "读作"),
+    "f_original": ("as it came", "原文"),
+    "f_omitted": ("not said", "未播内容"),
     "f_play": ("played", "播放"),
     "f_expires": ("valid until", "有效至"),
     "f_why": ("why", "依据"),
@@ -1484,9 +1599,17 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "stage_offered": ("{count} sets are offered to their terminals.", "已向终端下发 {count} 组预置。"),
     "stage_nothing": ("{alert} can become nothing worse.", "{alert} 没有更高等级可预置。"),
     "stage_dropped": (
-        "{id} is offered to nobody any more; terminals that hold it keep it until {expires}.",
-        "{id} 不再下发；已存的终端保留到 {expires}。",
+        "{id} is dropped. {still} terminals held it and were told to forget it; who is away is told at its "
+        "next hello. How many are left: fenghuo stage list",
+        "{id} 已撤下。原来 {still} 台终端存有，已通知删除；离线的在下次上线时通知。"
+        "剩余台数见：fenghuo stage list",
     ),
+    "stage_trouble": ("{count} in trouble", "{count}台有问题"),
+    "stage_see": ("Where and why: fenghuo stage show {id}", "在哪里、为什么：fenghuo stage show {id}"),
+    "for_floor": ("generic sentences", "通用语句"),
+    "for_quake": ("countdown", "地震倒计时"),
+    "for_quake_exercise": ("countdown, exercise", "地震倒计时（演练）"),
+    "stage_gone": ("dropped: terminals that still hold it", "已撤下：仍存有的终端数"),
     "already_stopped": ("{id} was stopped already by {who}.", "{id} 已由 {who} 停止。"),
     "wrong_state": ("{id} is already {state} ({who}).", "{id} 已经是“{state}”（{who}）。"),
     "sound_written": ("Sound written to {file}.", "声音已存入 {file}。"),
@@ -1829,6 +1952,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "c_on_battery": ("on battery", "用电池"),
     "c_sick": ("amplifiers broken", "功放故障"),
     "c_software": ("software", "软件版本"),
+    "c_quiet": ("quiet longest since", "最久未响"),
     "c_heard": ("last heard by people", "最后一次有声"),
     "c_tested": ("last tested", "最后一次测试"),
     "c_readiness": ("readiness", "完好情况"),
@@ -1877,6 +2001,16 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "c_online": ("online", "在线"),
     "c_last_seen": ("last seen", "最后收到"),
     "c_health": ("health", "状况"),
+    "hl_software": ("software", "软件版本"),
+    "hl_volume": ("volume", "音量"),
+    "hl_amplifier_ok": ("amplifier works", "功放正常"),
+    "hl_battery": ("battery", "电池"),
+    "hl_mains": ("on mains", "市电"),
+    "hl_disk_free_mb": ("free on its disk", "存储剩余"),
+    "hl_last_sound": ("last sound", "最后一次出声"),
+    "hl_clock_error_ms": ("its clock may be off by", "时钟误差不超过"),
+    "and_then": ("; ", "；"),
+    "and_so": (": ", "："),
     "c_terminal": ("terminal", "终端"),
     "c_who": ("who", "谁"),
     "c_what": ("what", "做了什么"),
@@ -1914,9 +2048,14 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "s_played": ("played", "已播完"),
     "s_silent": ("silent", "无回报"),
     # --- a broadcast
+    "p_lead": ("lead", "先声"),
+    "p_all_clear": ("all-clear", "解除"),
+    "p_whole": ("whole", "全文"),
     "part_lead": ("lead: what, where, what to do", "先声：何事、何地、怎么做"),
+    "part_all_clear": ("all-clear", "解除"),
     "part_whole": ("the whole message", "全文"),
     "v_released": ("released", "发布"),
+    "v_being_voiced": ("being voiced until now", "正在合成语音，已到现在"),
     "v_voiced": ("sound ready, {seconds} s; first command out", "声音就绪，{seconds} 秒；开始下发"),
     "v_done": ("every outcome known", "结果全部明确"),
     "v_stage": (
@@ -1932,12 +2071,27 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "v_last": ("last", "最晚"),
     "v_not_reached": ("Not played: {count}", "未播完：{count} 台"),
     "v_more": (
-        "… and {count} more: fenghuo broadcast show {broadcast} --json",
-        "…… 还有 {count} 台：fenghuo broadcast show {broadcast} --json",
+        "… and {count} more: fenghuo {command} --json",
+        "…… 还有 {count} 项：fenghuo {command} --json",
     ),
     "v_mute": (
         "Nothing has sounded in {count} targeted villages",
         "{count} 个应播村没有任何喇叭响过",
+    ),
+    "v_unheard": (
+        "Nothing of it has sounded at {count} terminals",
+        "{count} 台终端一点都没播出",
+    ),
+    "v_unheard_none": (
+        "Some part of it has sounded at every terminal that was to sound it.",
+        "应播的终端都至少播出了一部分。",
+    ),
+    "v_no_broadcast": ("No broadcast came of it: nobody has heard it.", "没有产生任何播发：没有人听到。"),
+    "v_ask_why": (
+        "One terminal, fact by fact: fenghuo broadcast why {broadcast} {terminal}; why it was meant at all: "
+        "fenghuo why {terminal} --alert {alert}",
+        "逐条看一台终端：fenghuo broadcast why {broadcast} {terminal}；为何应播："
+        "fenghuo why {terminal} --alert {alert}",
     ),
     "v_no_terminal": ("no terminal there", "没有终端"),
     "v_ms": ("{count} ms", "{count} 毫秒"),
@@ -1985,6 +2139,20 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{terminals} 台，已入网 {enrolled}，在线 {online}",
     ),
     "st_terminals_url": ("enrolment and audio", "入网与取音频"),
+    "st_ring": ("keys", "密钥"),
+    "st_ring_held": (
+        "{holding} of {enrolled} enrolled terminals hold the newest ring (version {version})",
+        "{enrolled} 台入网终端中 {holding} 台持有最新密钥环（第 {version} 版）",
+    ),
+    "st_ring_ahead": (
+        "{ahead} HOLD A NEWER ONE THAN OURS: see fenghuo keys ring",
+        "{ahead} 台持有比我们更新的密钥环：见 fenghuo keys ring",
+    ),
+    "st_sets": ("held ahead", "预置"),
+    "st_set": (
+        "{purpose}: {whole} of {terminals} terminals hold all of it",
+        "{purpose}：{terminals} 台中 {whole} 台已存全",
+    ),
     "st_held": ("held", "待审"),
     "st_doubted": ("sound in doubt", "语音存疑"),
     "st_sending": ("sounding", "播发中"),

@@ -29,6 +29,8 @@ class AlertState(StrEnum):
     """Recorded, and nothing comes of it: ignored, stale, or a renewal that is not aired."""
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
+    STANDING = "standing"
+    """Terminals keep it for a hand to sound: no warning is in force by it, whatever sounds of it."""
 
 
 class BroadcastState(StrEnum):
@@ -210,6 +212,7 @@ class SetRow:
     expires: int
     """Wire ms; held until then."""
     dropped: int | None = None
+    """Since when it is not to be held any more, ms; None while it is."""
 
 
 @dataclass(frozen=True, slots=True)

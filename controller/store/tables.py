@@ -52,7 +52,7 @@ alert = Table(
     Column("colour", Text),
     Column("headline", Text, nullable=False),
     Column("expires", Integer, nullable=False),
-    # held, released, rejected, closed, cancelled, superseded.
+    # held, released, rejected, closed, cancelled, superseded, standing.
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False, default=""),
     Column("created", Integer, nullable=False),

@@ -88,12 +88,38 @@ class Send(In):
     """For a preview: whether a map is wanted, and how."""
 
 
+class StandingIn(In):
+    """A message for terminals to keep, for a hand there to sound."""
+
+    kind: Kind
+    compose: Compose
+    """Without `valid_minutes`."""
+    days: Annotated[int, Field(ge=1, le=400)]
+    """How long a hand may sound it."""
+    sound: bool = True
+    """For a preview: whether the audio is wanted."""
+    meant: bool = False
+    """As in `Send`."""
+
+    @model_validator(mode="after")
+    def _in_days(self) -> Self:
+        if self.compose.valid_minutes is not None:
+            raise ValueError("say how long in days, not in valid_minutes")
+        return self
+
+
 class SirenIn(In):
     """A siren of civil defence, as an exercise; only what the configuration permits."""
 
     pattern: Literal["prepare", "raid", "clear", "disaster"]
     areas: Annotated[list[str], Field(min_length=1, max_length=400)]
     dry_run: bool = False
+
+
+class StopAll(In):
+    reason: Annotated[str, Field(min_length=1, max_length=300)]
+    standing: bool = False
+    """Take the standing messages from their terminals too."""
 
 
 class Reason(In):
@@ -134,6 +160,14 @@ class Codes(In):
     terminals: Annotated[list[str], Field(min_length=1, max_length=20_000)]
 
 
+class OriginalOut(BaseModel):
+    """The source's own words, as they came, beside what is said of them."""
+
+    headline: str
+    description: str
+    instruction: str
+
+
 class PlanOut(BaseModel):
     """Who would hear what, and why; also for what is held."""
 
@@ -149,6 +183,10 @@ class PlanOut(BaseModel):
     """Targeted villages without an enrolled terminal."""
     text: str
     """What is said, as written."""
+    omitted: list[str] = []
+    """What the source says and is not said, for length or because it is over."""
+    original: OriginalOut | None = None
+    """What `text` was made from; None where there is only a template."""
     issued: datetime
     """The time that is said."""
     expires: datetime
@@ -311,6 +349,21 @@ class TogetherOut(BaseModel):
     unmeasured: int
 
 
+class HandOut(BaseModel):
+    """A loudspeaker at which a hand has sounded a standing message."""
+
+    terminal: str
+    name: str
+    village: str
+    township: str
+    began: list[datetime]
+    """Each time, by the terminal's clock."""
+    whole: int
+    """How often it came to its end."""
+    now: bool
+    """It sounds still, by the terminal's last word."""
+
+
 class NotReachedOut(BaseModel):
     terminal: str
     name: str
@@ -319,6 +372,74 @@ class NotReachedOut(BaseModel):
     state: str
     reason: str
     words: str
+    sounded: bool = False
+    """Whether any part of it was heard there."""
+
+
+class StepOut(BaseModel):
+    """One fact of a delivery: the terminal's own word, but for ``sent`` and ``unreached``."""
+
+    at: datetime
+    attempt: int
+    state: str
+    reason: str
+    detail: str
+
+
+class ChainOut(BaseModel):
+    """All that is known of one terminal's part of one broadcast, in the order in which it happened."""
+
+    broadcast: str
+    alert: str
+    headline: str
+    terminal: str
+    name: str
+    village: str
+    township: str
+    state: str
+    reason: str
+    words: str
+    sounded: bool
+    last_seen: datetime | None
+    """Its last authenticated word about anything; null: never."""
+    steps: list[StepOut]
+
+
+class PartOut(BaseModel):
+    """One broadcast that came of a warning."""
+
+    id: str
+    part: str
+    """``whole``, ``lead``, or ``all-clear``."""
+    state: str
+    created: datetime
+    targeted: int
+    played: int
+    stopped_by: str | None
+
+
+class UnheardOut(NotReachedOut):
+    """A terminal where nothing of a warning has sounded."""
+
+    broadcast: str
+    """Whose delivery the words are about: the last that was meant for it."""
+
+
+class DeliveriesOut(BaseModel):
+    """What came of a warning at the loudspeakers."""
+
+    id: str
+    state: str
+    headline: str
+    reason: str
+    why: list[str]
+    """Who was to hear it, and why."""
+    broadcasts: list[PartOut]
+    """Oldest first."""
+    silent_villages: list[str]
+    """Targeted, and without an enrolled terminal."""
+    unheard: list[UnheardOut]
+    """Terminals where nothing of it has sounded, and what is known of each."""
 
 
 class BroadcastOut(BaseModel):
@@ -356,6 +477,58 @@ class BroadcastOut(BaseModel):
     """While it waits for an operator because of that: when it is aired all the same."""
     aired_by: str | None = None
     """Who did not let it wait."""
+    text: str = ""
+    """What it says, as written; empty where today's templates cannot say it any more."""
+    omitted: list[str] = []
+    original: OriginalOut | None = None
+    standing: bool = False
+    """Kept by its terminals for a hand; `not_reached` are those that do not hold it."""
+    expires: datetime | None = None
+    """Of a standing message: until when a hand may sound it."""
+    hands: list[HandOut] = []
+    """Where a hand has sounded it, the latest first."""
+
+
+class StandingLine(BaseModel):
+    """A standing message, and how many of its terminals hold it."""
+
+    id: str
+    """Of its broadcast."""
+    alert: str
+    kind: Kind
+    state: Literal["voicing", "kept", "dropped", "expired"]
+    """dropped: told to forget it, and `cover` still counts who has not said so."""
+    headline: str
+    created: datetime
+    expires: datetime
+    terminals: int
+    holding: int
+    hands: int
+    """Loudspeakers at which a hand has sounded it."""
+    now: list[str]
+    """Terminals where a hand sounds it now."""
+    anew: str
+    """Why it must be sent anew; empty while it need not be."""
+
+
+class StandingCover(BaseModel):
+    key: str
+    name: str
+    terminals: int
+    whole: int
+    """Hold it, by their last word."""
+    silent: int
+    problems: dict[str, int]
+
+
+class StandingDetail(StandingLine):
+    text: str
+    generic: bool
+    """The voice failed: terminals hold the generic sentence of its hazard."""
+    doubt: str
+    townships: list[StandingCover]
+    """The worst first."""
+    by_hand: list[HandOut]
 
 
 class BroadcastLine(BaseModel):
@@ -366,6 +539,8 @@ class BroadcastLine(BaseModel):
     state: str
     created: datetime
     terminals: int
+    standing: bool = False
+    """Kept by its terminals; makes no sound but at a hand."""
 
 
 class CoverOut(BaseModel):
@@ -395,6 +570,10 @@ class SetOut(BaseModel):
     created: datetime
     expires: datetime
     cover: CoverOut
+    dropped: bool = False
+    """Nobody is to hold it any more: terminals are told to forget it."""
+    still: int | None = None
+    """Of one that was dropped: terminals that still hold it by their last word."""
 
 
 class SetDetail(SetOut):
@@ -474,6 +653,17 @@ class PlayedOut(BaseModel):
     at: datetime
 
 
+class KeptOut(BaseModel):
+    """A standing message that a terminal holds."""
+
+    broadcast: str
+    kind: Kind
+    headline: str
+    expires: datetime
+    began: list[datetime]
+    """When a hand sounded it there."""
+
+
 class TerminalDetail(TerminalOut):
     retired: datetime | None
     replaced_by: str
@@ -490,6 +680,8 @@ class TerminalDetail(TerminalOut):
     sets_missing: int | None
     certificate: datetime | None
     last_broadcasts: list[PlayedOut]
+    standing: list[KeptOut] = []
+    """The standing messages that it holds."""
     history: list[AuditOut]
 
 
@@ -554,6 +746,24 @@ class TrialOut(BaseModel):
     runs: list[TrialRunOut]
 
 
+class RingCover(BaseModel):
+    """How many terminals hold the newest keys."""
+
+    version: int
+    enrolled: int
+    holding: int
+    ahead: int
+    """Hold a newer ring than ours: somebody else has our root, or a backup was restored."""
+
+
+class SetCover(BaseModel):
+    """How many of those that are to hold a set ahead do."""
+
+    purpose: str
+    terminals: int
+    whole: int
+
+
 class Status(BaseModel):
     version: str
     county: str
@@ -572,8 +782,13 @@ class Status(BaseModel):
     doubted: int = 0
     """Broadcasts that wait because no voice says them right."""
     sending: int
+    """Without those that terminals only keep."""
+    standing: int = 0
+    """Standing messages in force."""
     feeds: list[FeedOut]
     alarms: list[str]
+    ring: RingCover | None = None
+    sets: list[SetCover] = []
 
 
 class FeedOut(BaseModel):

@@ -10,7 +10,7 @@ import hmac
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Final
@@ -23,21 +23,35 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from alerts import formats, intensity
 from alerts.model import Alert, AlertError, CodeScheme
 from controller import map as plan_map
+from controller import standing
 from controller.app import App
 from controller.clock import moment, wall_ms
 from controller.compose import ComposeError, compose_alert
-from controller.desk import Cancelled, Refused, Released, decode_alert, decode_plan
+from controller.desk import Cancelled, Refused, Released
+from controller.events import decode_alert, decode_plan, decode_script
 from controller.planning import Plan
 from controller.readiness import Line, Township, totals
 from controller.register import RegisterError, as_csv
 from controller.staging import HeldSet, StagingError
+from controller.standing import KEPT
 from controller.store import StoreError, Unknown
-from controller.store.records import AlertRow, AlertState, BroadcastState, DocumentRow, Entry, RetiredRow
+from controller.store.records import (
+    AlertRow,
+    AlertState,
+    BroadcastRow,
+    BroadcastState,
+    DocumentRow,
+    Entry,
+    RetiredRow,
+)
+from controller.summary import Summary, unheard
 from controller.voicing import VoicingError
 from controller.web import models as m
 from controller.why import why as explain
-from terminals.broadcast import Kind
+from terminals.broadcast import Kind, Part
+from terminals.delivery import Facts, holds
 from terminals.model import Terminal, is_simulated
+from tts.script import Script, ScriptRequest
 
 # A watcher is told at most this often; a burst of reports is one picture.
 WATCH_PAUSE_S: Final = 0.1
@@ -112,6 +126,8 @@ def operators_api(app: App) -> FastAPI:
     @api.get("/v1/status", tags=["health"])
     async def status(who: Operator) -> m.Status:
         """The desk at a glance."""
+        ring = app.rings.coverage()
+        covers = [(held.row.purpose, app.staging.cover(held.id)[0]) for held in app.staging.sets()]
         return m.Status(
             version=app.version,
             county=app.county.name,
@@ -126,10 +142,23 @@ def operators_api(app: App) -> FastAPI:
             enrolled=sum(t.enrolled for t in app.register.terminals.values()),
             online=app.online_count(),
             held=len(await app.store.alerts(state=AlertState.HELD)),
-            doubted=len(await app.desk.doubted()),
-            sending=len(await app.store.broadcasts(states=(BroadcastState.VOICING, BroadcastState.SENDING))),
+            doubted=len(await app.desk.outgoing.doubted()),
+            sending=len(
+                [
+                    row
+                    for row in await app.store.broadcasts(
+                        states=(BroadcastState.VOICING, BroadcastState.SENDING)
+                    )
+                    if not row.broadcast.standing
+                ]
+            ),
+            standing=len([row for row in await app.store.standing(wall_ms()) if row.state in KEPT]),
             feeds=[m.FeedOut(**asdict(f)) for f in app.feed_states()],
             alarms=list(app.alarms),
+            ring=m.RingCover(
+                version=ring.version, enrolled=ring.enrolled, holding=ring.holding, ahead=len(ring.ahead)
+            ),
+            sets=[m.SetCover(purpose=p, terminals=c.terminals, whole=c.whole) for p, c in covers],
         )
 
     @api.get("/v1/ring", tags=["health"])
@@ -161,6 +190,18 @@ def operators_api(app: App) -> FastAPI:
             raise HTTPException(422, f"document.body is not base64: {error}") from error
         return formats.parse(data, formats.Reading(CodeScheme(body.document.codes)), now=moment(wall_ms()))
 
+    def said(script: Script, request: ScriptRequest, headline: str) -> dict[str, object]:
+        theirs = request.description or request.instruction
+        return {
+            "text": script.text,
+            "omitted": list(script.omitted),
+            "original": m.OriginalOut(
+                headline=headline, description=request.description, instruction=request.instruction
+            )
+            if theirs
+            else None,
+        }
+
     def plan_out(plan: Plan) -> dict[str, object]:
         script = app.voicing.script(plan.script)
         return {
@@ -173,7 +214,7 @@ def operators_api(app: App) -> FastAPI:
             "villages": len(plan.villages),
             "terminals": len(plan.terminals),
             "silent_villages": [app.village_name(v) for v in plan.silent_villages],
-            "text": script.text,
+            **said(script, plan.script, plan.headline),
             "issued": plan.script.issued,
             "expires": plan.expires,
             "repeats": plan.repeats,
@@ -181,18 +222,22 @@ def operators_api(app: App) -> FastAPI:
             "ways": Counter(way for _, way in plan.ways),
             "why": list(plan.why),
             "problems": list(plan.problems),
-            "notes": list(app.voicing.notes(plan.script, app.desk.profiles(plan.terminals))),
+            "notes": list(app.voicing.notes(plan.script, app.desk.outgoing.profiles(plan.terminals))),
         }
 
     @api.post("/v1/alerts/preview", tags=["alerts"])
     async def preview(body: m.Send, who: Operator) -> m.Preview:
         """Who would hear it and what would be said, with the audio. Sends nothing, stores nothing."""
         alert = read(body)
-        plan = app.desk.plan(alert, Kind(body.kind), meant=body.meant)
+        plan = app.desk.judging.plan(alert, Kind(body.kind), moment(wall_ms()), meant=body.meant)
+        drawn = await map_of(alert, plan, body.map) if body.map else {}
+        return await previewed(plan, drawn, sound=body.sound)
+
+    async def previewed(plan: Plan, drawn: dict[str, object], *, sound: bool) -> m.Preview:
         clip, problem = None, ""
-        if body.sound and not plan.problems:
+        if sound and not plan.problems:
             try:
-                profiles = app.desk.profiles(plan.terminals)
+                profiles = app.desk.outgoing.profiles(plan.terminals)
                 clip = await app.voicing.clip(plan.script, profiles=profiles)
             except VoicingError as error:
                 problem = str(error)
@@ -208,7 +253,7 @@ def operators_api(app: App) -> FastAPI:
                 "voice_problem": problem,
                 "doubt": clip.doubt if clip else "",
                 **reach(plan),
-                **(await map_of(alert, plan, body.map) if body.map else {}),
+                **drawn,
             }
         )
 
@@ -241,7 +286,7 @@ def operators_api(app: App) -> FastAPI:
         }
 
     async def map_of(alert: Alert, plan: Plan, form: str) -> dict[str, object]:
-        area = app.desk.area(alert, moment(wall_ms()))
+        area = app.desk.judging.area(alert, moment(wall_ms()))
         fleet = app.register.fleet
 
         def drawn() -> tuple[bytes | None, str]:
@@ -276,7 +321,7 @@ def operators_api(app: App) -> FastAPI:
         words = m.Compose(hazard="notice", areas=body.areas, description=said)
         alert = compose_alert(words, Kind.EXERCISE, app.county, app.config.issuer, moment(wall_ms()))
         if body.dry_run:
-            problems = app.desk.siren_problems(alert, body.pattern)
+            problems = app.desk.judging.siren_problems(alert, body.pattern, moment(wall_ms()))
             return m.Done(outcome="refused" if problems else "released", reasons=problems)
         match await app.desk.send(alert, Kind.EXERCISE, who, siren=body.pattern):
             case Released(alert=sent, broadcast=broadcast):
@@ -370,6 +415,41 @@ def operators_api(app: App) -> FastAPI:
             because=[m.BecauseOut(kind=b.kind, values=dict(b.values)) for b in found.because],
         )
 
+    @api.get("/v1/alerts/{alert}/deliveries", tags=["alerts"])
+    async def deliveries(alert: str, who: Operator) -> m.DeliveriesOut:
+        """Which broadcasts came of this warning, and where nothing of it has sounded and why."""
+        row = await app.store.alert(alert)
+        plan = decode_plan(row) if row.plan is not None else None
+        parts: list[m.PartOut] = []
+        told: list[tuple[Summary, Collection[str]]] = []
+        for found in sorted(await app.store.broadcasts(alert=alert), key=lambda b: b.created):
+            _, facts = await app.deliveries(found.broadcast.id)
+            summary = await app.summary(found.broadcast.id)
+            clear = decode_script(found.script).stage == "cancel"
+            parts.append(
+                m.PartOut(
+                    id=summary.id,
+                    part="all-clear" if clear else summary.part,
+                    state=summary.state,
+                    created=summary.created,
+                    targeted=summary.total.targeted,
+                    played=summary.total.played,
+                    stopped_by=summary.stopped_by,
+                )
+            )
+            if not (clear or summary.standing):  # who keeps it was not to hear it
+                told.append((summary, tuple(facts)))
+        return m.DeliveriesOut(
+            id=row.id,
+            state=row.state,
+            headline=row.headline,
+            reason=row.reason,
+            why=list(plan.why) if plan is not None else [],
+            broadcasts=parts,
+            silent_villages=[app.village_name(v) for v in plan.silent_villages] if plan is not None else [],
+            unheard=[m.UnheardOut(broadcast=of, **asdict(one)) for of, one in unheard(told)],
+        )
+
     @api.post("/v1/alerts/{alert}/approve", tags=["alerts"])
     async def approve(alert: str, who: Operator) -> m.Done:
         """Release what is held."""
@@ -409,8 +489,14 @@ def operators_api(app: App) -> FastAPI:
     # --- broadcasts ----------------------------------------------------------------------------
 
     async def waiting() -> list[dict[str, object]]:
-        """What waits for an operator: warnings to be decided on, and broadcasts that no voice says right."""
-        now = wall_ms()
+        """What an operator must look at: warnings to be decided on, broadcasts that no voice says right, and
+        what a hand sounds now."""
+        now, wire = wall_ms(), app.dispatcher.now()
+        hands = [
+            (run, where)
+            for run in tuple(app.dispatcher.runs.values())
+            if (where := run.sounding_by_hand(wire))
+        ]
         found: list[dict[str, object]] = [
             {
                 "id": h.id,
@@ -421,16 +507,29 @@ def operators_api(app: App) -> FastAPI:
             }
             for h in await app.store.alerts(state=AlertState.HELD)
         ]
-        return found + [
-            {
-                "id": row.broadcast.id,
-                "headline": alert.headline,
-                "reason": f"no voice says it right: {row.doubt}",
-                "waiting_seconds": (now - row.created) // 1000,
-                "what": "broadcast",
-            }
-            for row, alert in await app.desk.doubted()
-        ]
+        return (
+            found
+            + [
+                {
+                    "id": row.broadcast.id,
+                    "headline": alert.headline,
+                    "reason": f"no voice says it right: {row.doubt}",
+                    "waiting_seconds": (now - row.created) // 1000,
+                    "what": "broadcast",
+                }
+                for row, alert in await app.desk.outgoing.doubted()
+            ]
+            + [
+                {
+                    "id": run.id,
+                    "headline": (await app.store.alert(run.row.broadcast.alert_id)).headline,
+                    "reason": f"a hand sounds it at {', '.join(where[:5])}{' …' if len(where) > 5 else ''}",
+                    "waiting_seconds": (wire - run.since_by_hand(where)) // 1000,
+                    "what": "by-hand",
+                }
+                for run, where in hands
+            ]
+        )
 
     @api.get("/v1/broadcasts", tags=["broadcasts"])
     async def broadcasts(
@@ -446,14 +545,55 @@ def operators_api(app: App) -> FastAPI:
                 state=b.state,
                 created=moment(b.created),
                 terminals=len(b.broadcast.terminals),
+                standing=b.broadcast.standing,
             )
             for b in await app.store.broadcasts(limit=limit)
         ]
 
     @api.get("/v1/broadcasts/{broadcast}", tags=["broadcasts"])
     async def broadcast(broadcast: str, who: Operator) -> m.BroadcastOut:
-        """Who accepted, verified, played, finished, and who did not and why."""
-        return m.BroadcastOut.model_validate(asdict(await app.summary(broadcast)))
+        """Who accepted, verified, played, finished, and who did not and why; and what it says."""
+        summary = await app.summary(broadcast)
+        request = decode_script((await app.store.broadcast(broadcast)).script)
+        try:
+            script = app.voicing.script(request)
+        except VoicingError:  # the templates have changed since
+            words = {}
+        else:
+            brief = summary.part == Part.LEAD
+            words = said(script.brief() if brief else script, request, summary.headline)
+        return m.BroadcastOut.model_validate({**summary_out(summary), **words})
+
+    @api.get("/v1/broadcasts/{broadcast}/why/{terminal}", tags=["broadcasts"])
+    async def delivery_of(broadcast: str, terminal: str, who: Operator) -> m.ChainOut:
+        """All that is known of one terminal's part of this broadcast, with times."""
+        row = await app.store.broadcast(broadcast)
+        alert = await app.store.alert(row.broadcast.alert_id)
+        found = await app.chain(broadcast, terminal)
+        if found is None:
+            raise Unknown(
+                f"{terminal} was not to sound {broadcast}; why not: fenghuo why {terminal} --alert {alert.id}"
+            )
+        known = app.register.terminals.get(terminal)
+        village = app.county.village(known.village) if known is not None else None
+        return m.ChainOut(
+            broadcast=broadcast,
+            alert=alert.id,
+            headline=alert.headline,
+            terminal=terminal,
+            name=known.name if known is not None else "",
+            village=village.name if village is not None else "",
+            township=app.county.township(village.township_key).name if village is not None else "",
+            state=found.state,
+            reason=found.reason,
+            words=found.words,
+            sounded=found.sounded,
+            last_seen=moment(found.last_seen) if found.last_seen is not None else None,
+            steps=[
+                m.StepOut(at=moment(s.at), attempt=s.attempt, state=s.state, reason=s.reason, detail=s.detail)
+                for s in found.steps
+            ],
+        )
 
     @api.post("/v1/broadcasts/{broadcast}/stop", tags=["broadcasts"])
     async def stop(broadcast: str, who: Operator) -> m.Done:
@@ -472,9 +612,10 @@ def operators_api(app: App) -> FastAPI:
         return m.Done(outcome="aired", broadcast=broadcast)
 
     @api.post("/v1/broadcasts/stop-all", tags=["broadcasts"])
-    async def stop_all(body: m.Reason, who: Operator) -> m.Done:
-        """Silence everything now, also what is still being voiced, without an all-clear."""
-        stopped = await app.desk.stop_all(who, body.reason)
+    async def stop_all(body: m.StopAll, who: Operator) -> m.Done:
+        """Silence everything now, also what is still being voiced, without an all-clear. Standing messages
+        stay with their terminals, but for one that a hand sounds now and, with `standing`, all of them."""
+        stopped = await app.desk.stop_all(who, body.reason, standing=body.standing)
         return m.Done(outcome="stopped", stopped=list(stopped))
 
     @api.get("/v1/broadcasts/{broadcast}/watch", tags=["broadcasts"], response_class=StreamingResponse)
@@ -490,7 +631,7 @@ def operators_api(app: App) -> FastAPI:
                 summary = await app.summary(broadcast)
                 took = time.monotonic() - began
                 yield _event(
-                    "summary", m.BroadcastOut.model_validate(asdict(summary)).model_dump(mode="json")
+                    "summary", m.BroadcastOut.model_validate(summary_out(summary)).model_dump(mode="json")
                 )
                 held = await waiting()
                 if held:
@@ -512,9 +653,129 @@ def operators_api(app: App) -> FastAPI:
         async def events() -> AsyncIterator[str]:
             while True:
                 yield _event("held", await waiting())
-                await app.desk.wait_changed(KEEPALIVE_S)
+                await app.desk.events.wait_changed(KEEPALIVE_S)
 
         return StreamingResponse(_until(app.stopping, events()), media_type="text/event-stream")
+
+    # --- standing messages ---------------------------------------------------------------------
+
+    def composed(body: m.StandingIn) -> Alert:
+        return compose_alert(body.compose, Kind(body.kind), app.county, app.config.issuer, moment(wall_ms()))
+
+    @api.post("/v1/standing/preview", tags=["standing"])
+    async def preview_standing(body: m.StandingIn, who: Operator) -> m.Preview:
+        """Who would keep it and what a hand would sound, with the audio. Sends nothing, stores nothing."""
+        plan = await app.desk.standing(composed(body), Kind(body.kind), body.days, meant=body.meant)
+        return await previewed(plan, {}, sound=body.sound)
+
+    @api.post("/v1/standing", tags=["standing"])
+    async def send_standing(body: m.StandingIn, who: Operator) -> m.Done:
+        """Have the terminals keep a message for a hand to sound. It makes no sound now."""
+        match await app.desk.keep(composed(body), Kind(body.kind), who, body.days, meant=body.meant):
+            case Released(alert=alert, broadcast=broadcast):
+                return m.Done(outcome="released", alert=alert, broadcast=broadcast)
+            case Refused(reasons=reasons):
+                return m.Done(outcome="refused", reasons=list(reasons))
+
+    async def standing_line(row: BroadcastRow) -> tuple[dict[str, object], Mapping[str, Facts]]:
+        plan, now = row.broadcast, app.dispatcher.now()
+        run = app.dispatcher.runs.get(plan.id)
+        _, facts = await app.deliveries(plan.id)
+        sealed = {c.key_id for c in (*run.first, *run.own.values())} if run is not None else set()
+        ring = app.rings.keys.ring
+        state = "kept" if row.state in KEPT else "dropped"
+        state = (
+            "expired"
+            if plan.expires_ms <= now
+            else "voicing"
+            if row.state is BroadcastState.VOICING
+            else state
+        )
+        kept = state == "kept"
+        return {
+            "id": plan.id,
+            "alert": plan.alert_id,
+            "kind": plan.kind,
+            "state": state,
+            "headline": (await app.store.alert(plan.alert_id)).headline,
+            "created": moment(row.created),
+            "expires": moment(plan.expires_ms),
+            "terminals": len(facts),
+            "holding": sum(map(holds, facts.values())),
+            "hands": len(standing.hands(facts, app.register.terminals, app.county)),
+            "now": [] if run is None else run.sounding_by_hand(now),
+            "anew": standing.anew(
+                facts,
+                sealed,
+                ring.keys,
+                ring.until,
+                whole=all(app.voicing.has(v.sha256) for v in plan.variants),
+            )
+            if kept
+            else "",
+        }, facts
+
+    @api.get("/v1/standing", tags=["standing"])
+    async def all_standing(who: Operator) -> list[m.StandingLine]:
+        """The messages that terminals keep, newest first; a dropped one until every terminal has said so."""
+        rows = [
+            row
+            for row in await app.store.standing(wall_ms())
+            if row.state in KEPT or (row.state is BroadcastState.STOPPED and row.done is None)
+        ]
+        return [m.StandingLine.model_validate((await standing_line(row))[0]) for row in rows]
+
+    @api.get("/v1/standing/{broadcast}", tags=["standing"])
+    async def one_standing(broadcast: str, who: Operator) -> m.StandingDetail:
+        """One of them: what a hand sounds, who holds it per township, and whose hand has sounded it."""
+        row = await app.store.broadcast(broadcast)
+        if not row.broadcast.standing:
+            raise Unknown(f"{broadcast} is no standing message; see: fenghuo standing list")
+        line, facts = await standing_line(row)
+        summary = await app.summary(broadcast)
+        try:
+            text = app.voicing.script(decode_script(row.script)).text
+        except VoicingError:  # the templates have changed since
+            text = ""
+        _, townships = standing.cover(facts, app.register.terminals, app.county)
+        return m.StandingDetail.model_validate(
+            {
+                **line,
+                "text": text,
+                "generic": summary.generic,
+                "doubt": summary.doubt,
+                "townships": [asdict(one) for one in townships],
+                "by_hand": [_hand(one) for one in summary.hands],
+            }
+        )
+
+    @api.post("/v1/standing/{broadcast}/drop", tags=["standing"])
+    async def drop_standing(broadcast: str, body: m.Reason, who: Operator) -> m.Done:
+        """No hand may sound it any more: terminals forget it now, or when they are back; acknowledged by
+        each."""
+        refused = await app.desk.drop(broadcast, who, body.reason)
+        if refused is not None:
+            return m.Done(outcome="refused", broadcast=broadcast, reasons=list(refused.reasons))
+        return m.Done(outcome="stopped", broadcast=broadcast)
+
+    async def kept_by(terminal: str) -> list[m.KeptOut]:
+        found = []
+        for row in await app.store.standing(wall_ms()):
+            run = app.dispatcher.runs.get(row.broadcast.id)
+            facts = run.facts.get(terminal) if run is not None else None
+            if facts is None or not holds(facts):
+                continue
+            hands = standing.hands({terminal: facts}, app.register.terminals, app.county)
+            found.append(
+                m.KeptOut(
+                    broadcast=row.broadcast.id,
+                    kind=row.broadcast.kind.value,
+                    headline=(await app.store.alert(row.broadcast.alert_id)).headline,
+                    expires=moment(row.broadcast.expires_ms),
+                    began=[moment(at) for hand in hands for at in hand.began],
+                )
+            )
+        return found
 
     # --- feeds ---------------------------------------------------------------------------------
 
@@ -574,6 +835,9 @@ def operators_api(app: App) -> FastAPI:
 
     def set_out(held: HeldSet) -> dict[str, object]:
         total, _ = app.staging.cover(held.id)
+        return {**set_of(held), "cover": asdict(total)}
+
+    def set_of(held: HeldSet) -> dict[str, object]:
         return {
             "id": held.id,
             "purpose": held.row.purpose,
@@ -582,13 +846,17 @@ def operators_api(app: App) -> FastAPI:
             "groups": list(held.row.groups),
             "created": moment(held.row.created),
             "expires": moment(held.row.expires),
-            "cover": asdict(total),
         }
 
     @api.get("/v1/sets", tags=["staging"])
     async def sets(who: Operator) -> list[m.SetOut]:
         """The sets of clips that terminals hold ahead, and how many of them do."""
-        return [m.SetOut.model_validate(set_out(held)) for held in app.staging.sets()]
+        found = [m.SetOut.model_validate(set_out(held)) for held in app.staging.sets()]
+        return found + [dropped_out(held, still) for held, still in app.staging.dropped()]
+
+    def dropped_out(held: HeldSet, still: int) -> m.SetOut:
+        nobody = m.CoverOut(key="", name=app.county.name, terminals=0, whole=0, part=0, silent=0, problems={})
+        return m.SetOut.model_validate({**set_of(held), "cover": nobody, "dropped": True, "still": still})
 
     @api.get("/v1/sets/{held}", tags=["staging"])
     async def one_set(held: str, who: Operator) -> m.SetDetail:
@@ -621,10 +889,9 @@ def operators_api(app: App) -> FastAPI:
 
     @api.post("/v1/sets/{held}/drop", tags=["staging"])
     async def drop(held: str, who: Operator) -> m.SetOut:
-        """Offer it to nobody any more; terminals that hold it keep it until it expires."""
-        out = m.SetOut.model_validate(set_out(app.staging.one(held)))
-        await app.staging.drop(held, who)
-        return out
+        """Tell its terminals to forget it, now or at their next hello; `still` says how many have not."""
+        gone = await app.staging.drop(held, who)
+        return dropped_out(gone, app.staging.still(gone))
 
     # --- clips, terminals, the log -------------------------------------------------------------
 
@@ -689,6 +956,7 @@ def operators_api(app: App) -> FastAPI:
                 m.PlayedOut(broadcast=b, kind=k, headline=h, state=s, reason=r, at=moment(at))
                 for b, k, h, s, r, at in await app.store.last_words(terminal, 10)
             ],
+            "standing": await kept_by(terminal),
             "history": [
                 m.AuditOut.model_validate({**asdict(row), "at": moment(row.at)})
                 for row in await app.store.audit(10, terminal)
@@ -833,6 +1101,14 @@ def _document(row: DocumentRow, body: bytes, headline: str) -> m.DocumentOut:
         alert=row.alert,
         headline=headline,
     )
+
+
+def summary_out(summary: Summary) -> dict[str, object]:
+    return {**asdict(summary), "hands": [_hand(one) for one in summary.hands]}
+
+
+def _hand(hand: standing.Hand) -> dict[str, object]:
+    return {**asdict(hand), "began": [moment(at) for at in hand.began]}
 
 
 def _when(ms: int | None) -> datetime | None:

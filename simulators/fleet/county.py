@@ -22,12 +22,12 @@ from simulators.fleet.options import FILES_BESIDE, Counts, FleetOptions, FleetRe
 from simulators.fleet.terminal import Ear, Terminal
 from simulators.fleet.timers import Timers
 from simulators.scenarios import placed
-from terminals.agent.choice import Profile, fitting
+from terminals.agent.choice import Profile, chosen, fitting
 from terminals.agent.core import Fetch, FetchManifest, Identity
 from terminals.enrolment import Enrolled
 from terminals.seal import KeyRing, OpenedCommand, open_command
 from terminals.transports.mqtt import topics
-from terminals.wire import Clip, Manifest
+from terminals.wire import Clip, Manifest, Play
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ class Fleet:
         self._downloads: Downloads | None = None
         self._fits: dict[tuple[int, Profile], tuple[Manifest, Mapping[str, Clip]]] = {}
         """By the manifest's identity, which is kept with it: hashing one would cost more than choosing."""
+        self._chosen: dict[tuple[int, Profile], tuple[Play, Play]] = {}
+        """As `_fits`, of a Play."""
         self._interned: dict[Any, Any] = {}
         self._broker = ("", 0)
         self._tls: ssl.SSLContext | None = None
@@ -279,6 +281,16 @@ class Fleet:
             if len(self._fits) >= FITS_REMEMBERED:
                 self._fits.clear()
             known = self._fits[key] = (manifest, fitting(manifest, profile))
+        return known[1]
+
+    def chosen(self, play: Play, profile: Profile) -> Play:
+        """`choice.chosen`, once for each kind of terminal: what they keep is one object."""
+        key = (id(play), profile)
+        known = self._chosen.get(key)
+        if known is None:
+            if len(self._chosen) >= FITS_REMEMBERED:
+                self._chosen.clear()
+            known = self._chosen[key] = (play, chosen(play, profile))
         return known[1]
 
     # --- tasks ---

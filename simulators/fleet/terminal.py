@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from simulators import mqtt_lite
-from simulators.faults import Breaks, Link, LosesPower, Plays, Pretends, Seam
+from simulators.faults import HEALTHY, Breaks, Link, LosesPower, Plays, Pretends, Seam
 from simulators.fleet.timers import Entry
 from terminals.agent.core import (
     SIGNAL_S,
@@ -135,6 +135,7 @@ class Terminal:
             manifests=self.manifests or _NOTHING,
             opener=self.fleet.opener,
             fitting=self.fleet.fitting,
+            chosen=self.fleet.chosen,
         )
         if self.manifests:
             self.manifests = {n: m for n, m in self.manifests.items() if n in self.durable.sets}
@@ -281,6 +282,9 @@ class Terminal:
         self._wake_later()
 
     def _send(self, payload: bytes) -> None:
+        if self.seam is HEALTHY and self.way is None:
+            self._publish(self.report_topic, payload)
+            return
         if not self.seam.says(payload):
             self.fleet.counts.reports_lost += 1
             return

@@ -47,8 +47,10 @@ def objection(
     if play.standing and _is_full_of_standing(records, play.broadcast):
         return Reason.DEVICE_BUSY, f"{MAX_STANDING} standing messages are kept already"
     for record in records.values():
-        superseded = record.play is not None and play.broadcast in record.play.replaces
-        if superseded and record.role == opened.role and record.outcome is State.PLAYED:
+        later = record.play
+        if later is None or not later.replaces or record.outcome is not State.PLAYED:
+            continue
+        if play.broadcast in later.replaces and record.role == opened.role:
             return Reason.REPLACED, record.broadcast
     return None
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+import msgspec
+
 from alerts.swave import arrival_s
-from terminals.wire import Clip, Manifest, Quake
+from terminals.wire import Clip, Manifest, Play, Quake, Targets
 
 NUMBER_AT_S: Final = 2.6
 """From the start of a countdown clip to the end of its number (2.4 to 2.7 s measured): the number must be
@@ -19,6 +21,7 @@ CLOCK_LIMIT_MS: Final = 1_000
 """With a greater clock error no number is said (design §5)."""
 MANDARIN: Final = "zh"
 NUMBERLESS: Final = "quake/-"
+_NOBODY: Final = Targets()
 
 
 class _Variant(Protocol):
@@ -62,6 +65,12 @@ def choose(variants: Iterable[_V], profile: Profile) -> _V | None:
         if best_rank is None or (language, speaker) < best_rank:
             best, best_rank = variant, (language, speaker)
     return best
+
+
+def chosen(play: Play, profile: Profile) -> Play:
+    """What a terminal keeps of `play`: without targets, and only the clip that it chose, or none."""
+    clip = choose(play.clips, profile)
+    return msgspec.structs.replace(play, targets=_NOBODY, clips=() if clip is None else (clip,))
 
 
 def _language(spoken: str, own: tuple[str, ...]) -> int | None:
@@ -111,7 +120,10 @@ def countdown(clips: Mapping[str, Clip], left: float | None, usable: Callable[[C
 
 def generic_names(kind: str, hazard: str, signal: str) -> tuple[str, ...]:
     """Under which names the generic sentence is looked for, best first. An all-clear is known by its signal;
-    it is never replaced by a warning, nor one kind by another."""
+    it is never replaced by a warning, nor one kind by another. A notice and its end have one signal: either
+    is only called a notice, or the water that comes back would be announced as going."""
+    if signal == "notice":
+        hazard = "notice"
     stage = "cancel" if signal == "all_clear" else "first"
     every = f"floor/{kind}/*/{stage}"
     return (f"floor/{kind}/{hazard}/{stage}", every) if hazard else (every,)

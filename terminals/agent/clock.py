@@ -89,9 +89,11 @@ class SignedClock:
 
     def at_least(self, issued: int, mono: int) -> None:
         """A verified `issued` is a lower bound of now."""
-        ours, error = self.now(mono), self.error_ms(mono)
-        if ours is None or error is None or issued <= ours:
+        ours = self.now(mono)
+        if ours is None or issued <= ours:
             return
+        error = self.error_ms(mono)
+        assert error is not None
         # Further than our error: the controller's clock has jumped, and how old this command is nobody knows.
         self._set(issued, mono, error if issued - ours <= error else issued - ours)
 

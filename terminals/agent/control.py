@@ -24,7 +24,11 @@ ANSWER_S: Final = 60.0
 
 
 class NotRunning(Exception):
-    """No program answers on this state folder."""
+    """No program answers on this state folder. `why`: an errno, 0 where there is none."""
+
+    def __init__(self, text: str, why: int = 0) -> None:
+        super().__init__(text)
+        self.why = why
 
 
 @asynccontextmanager
@@ -90,7 +94,7 @@ def ask(folder: Path, what: dict[str, Any], *, timeout_s: float = ANSWER_S) -> d
     try:
         handle = os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise NotRunning(f"{folder}: {error.strerror}") from error
+        raise NotRunning(f"{folder}: {error.strerror}", error.errno or 0) from error
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as way:
             way.settimeout(timeout_s)
@@ -99,7 +103,8 @@ def ask(folder: Path, what: dict[str, Any], *, timeout_s: float = ANSWER_S) -> d
             with way.makefile("rb") as file:
                 said = json.loads(file.readline())
     except (OSError, ValueError) as error:
-        raise NotRunning(f"{folder / SOCKET}: nobody answers ({error})") from error
+        why = error.errno if isinstance(error, OSError) else None
+        raise NotRunning(f"nobody answers at {SOCKET}: {error}", why or 0) from error
     finally:
         os.close(handle)
     assert isinstance(said, dict)

@@ -38,6 +38,7 @@ from terminals.agent.admission import (
     objection,
 )
 from terminals.agent.choice import Profile
+from terminals.agent.choice import chosen as _chosen
 from terminals.agent.choice import fitting as _fitting
 from terminals.agent.clock import NONCE_MS, TOLERANCE_MS, Followed, SignedClock
 from terminals.agent.effects import (
@@ -128,13 +129,15 @@ HELLO_EVERY_MS: Final = 900_000
 """Time and health anew; a quartz of 50 ppm drifts 45 ms meanwhile."""
 HELLO_DOUBT_MS: Final = 60_000
 HELLO_GAP_MS: Final = 1_000
+DOUBT_GAP_MS: Final = 60_000
+"""So seldom does a broker that sends it yesterday's commands make it speak."""
 RETRIES: Final = 2
 """Own retries of a fetch."""
 MAX_WAITING: Final = 16
 REFUSALS_PER_MINUTE: Final = 10
 """Answers to what is not genuine: a flood must not use us as its amplifier."""
 
-_NOBODY: Final = Targets()
+Chosen = Callable[[Play, Profile], Play]
 _NO_MANIFESTS: Final[Mapping[str, Manifest]] = {}
 _HELLO: Final = "h"
 _PROBE: Final = "p"
@@ -195,6 +198,7 @@ class Core:
     __slots__ = (
         "_backoff",
         "_boot",
+        "_chosen",
         "_clock",
         "_connected",
         "_durable",
@@ -232,11 +236,12 @@ class Core:
         manifests: Mapping[str, Manifest] = _NO_MANIFESTS,
         opener: Callable[[bytes, KeyRing], OpenedCommand] = open_command,
         fitting: Fitting = _fitting,
+        chosen: Chosen = _chosen,
     ) -> None:
         """`boot`: a new id at every start. `random`: `random.SystemRandom()` on a real terminal (nonces).
         `held`: the host's own, living collection of the hashes of clips that are whole on this terminal.
         `manifests`: set id → manifest of those of `durable.sets` that the host still has; the rest is
-        fetched again. `opener`, `fitting`: the same memoised where many terminals live in one process.
+        fetched again. `opener`, `fitting`, `chosen`: memoised where many terminals live in one process.
         """
         if identity.ring.is_sandbox != is_simulated(identity.id):
             raise ValueError(f"{identity.id}: sandbox keys belong to simulated terminals, and only there")
@@ -245,6 +250,7 @@ class Core:
         self._boot = boot
         self._random = random
         self._open = opener
+        self._chosen = chosen
         self._out: list[Effect] = []
         """Effects of the call under way, in order; one list for all parts."""
         self._clock = SignedClock()
@@ -457,13 +463,11 @@ class Core:
 
     def next_wake(self) -> int | None:
         """mono of the next tick that is wanted, None if nothing is waiting for time to pass."""
-        wakes = [] if self._hello_at is None else [self._hello_at]
-        if self._probes:
-            wakes.append(self._probe_at)
-        if (retry := self._shelf.sets.next_try()) is not None:
-            wakes.append(retry)
-        wakes += self._loudspeaker.wakes(self._mono)
-        return min(wakes, default=None)
+        wake = self._loudspeaker.next_wake(self._mono)
+        for at in (self._hello_at, self._probe_at if self._probes else None, self._shelf.sets.next_try()):
+            if at is not None and (wake is None or at < wake):
+                wake = at
+        return wake
 
     # --- what may be asked of it ---
 
@@ -686,15 +690,16 @@ class Core:
                 record.outcome = State.REFUSED
                 record.key, record.attempt, record.expires = opened.key_id, play.attempt, play.expires
             self._ledger.fact(record, State.REFUSED, reason, mono, detail, attempt=play.attempt)
+            if reason is Reason.EXPIRED and self._connected and mono - self._hello_sent >= DOUBT_GAP_MS:
+                self._hello(mono)  # an old word, or a controller whose clock went back: it is to know ours
             return
         record.key, record.attempt, record.expires = opened.key_id, play.attempt, play.expires
         record.resumes = False
         self._ledger.accept(opened.key_id, play.counter, play.expires)
         self._ledger.fact(record, State.ACCEPTED, "", mono)
-        clip = self._shelf.choose(play.clips)
         record.outcome = None
-        record.play = msgspec.structs.replace(play, targets=_NOBODY, clips=() if clip is None else (clip,))
-        if clip is None and self._shelf.count(play, mono) is None:
+        record.play = self._chosen(play, self._shelf.profile)
+        if not record.play.clips and self._shelf.count(play, mono) is None:
             offered = " ".join(f"{c.language}/{c.codec}" for c in play.clips)
             self._no_variant(record, record.play, mono, offered or "nothing")
         elif play.standing:
@@ -779,6 +784,10 @@ class Core:
 
     def _stage(self, stage: Stage, mono: int) -> None:
         """Makes no sound, so a repeat needs no counter; it is answered like everything that is for us."""
+        if stage.expires <= stage.issued:
+            self._ledger.dirty |= self._shelf.sets.withdraw(stage)
+            self._say_staged(stage.set)
+            return
         problem = self._shelf.sets.objection(stage, self._ledger.now(mono))
         if problem:
             self._say_staged(stage.set, problem)
@@ -887,7 +896,7 @@ class Core:
         if not self._make_room(_urgency(opened), mono):
             self._say_once(opened.key_id, broadcast, 1, State.CANCELLED, reason)
             return
-        expires = min(stop.expires, stop.issued + MAX_LIFETIME_MS)
+        expires = min(stop.expires, stop.issued + MAX_STANDING_MS)
         record = self._ledger.new(broadcast, opened, 1, expires)
         record.stopped = True
         record.outcome = State.CANCELLED

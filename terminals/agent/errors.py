@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class LinkError(Exception):
     """The broker's address or certificates make no sense: what to mend."""
@@ -13,3 +15,7 @@ class DeviceHangs(Exception):
 
 class Refused(Exception):
     """What a person at the terminal asked for may not be done now: why."""
+
+
+NO_STANDING: Final = "no standing message is here"
+"""Of Refused: so that the commands can say it in Chinese."""

@@ -44,7 +44,7 @@ from terminals.agent.core import (
     Subscribe,
 )
 from terminals.agent.devices import Opener, opener
-from terminals.agent.errors import DeviceHangs, LinkError, Refused
+from terminals.agent.errors import NO_STANDING, DeviceHangs, LinkError, Refused
 from terminals.agent.fetch import Wanted, fetch
 from terminals.agent.files import private_folder
 from terminals.agent.health import POWER, read_health
@@ -68,6 +68,8 @@ URGENT_FETCHES: Final = 2
 STAGED_FETCHES: Final = 1
 HEALTH_S: Final = 60.0
 RENEW_S: Final = 21_600.0
+CUT_OFF_S: Final = 600.0
+"""Who is not connected may be so because its certificate has ended, and asks sooner."""
 BEAT_S: Final = 0.5
 """How often the watchdog, the hand's file, the second copy and the amplifier are looked after."""
 CHECK_S: Final = 15.0
@@ -142,6 +144,8 @@ class Host:
         )
         self._tls: ssl.SSLContext | None = None
         self._link_tls: ssl.SSLContext | None = None
+        self._renewed = False
+        """Whether a further certificate has come since the start."""
         self.link = Link(
             Broker.of(papers.broker, self._trust, papers.password),
             me=papers.terminal,
@@ -231,9 +235,11 @@ class Host:
 
     async def _renew(self) -> None:
         """Asks for the next certificate in good time, and in vain again and again."""
+        pause = CUT_OFF_S / 10  # who comes back after years must not wait for hours
         while self._link_tls is not None and self.papers.certificate:
-            await asyncio.sleep(RENEW_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads a county
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads a county
             await self.renew_if_due()
+            pause = RENEW_S if self.link.connected else CUT_OFF_S
 
     async def renew_if_due(self) -> bool:
         """Whether a further certificate has come. It serves from the next connection on."""
@@ -244,7 +250,10 @@ class Host:
             begins, ends = check(present, self.papers.authority, key, me)
             now = self.core.now(self.mono())
             # Without signed time we are cut off, perhaps because it has ended: then our own clock must do.
-            if not is_due(begins, ends, int(time.time() * 1000) if now is None else now):
+            # One that is from before it began knows nothing: we ask once, in case.
+            wall = int(time.time() * 1000)
+            blind = now is None and wall < begins and not self._renewed
+            if not blind and not is_due(begins, ends, wall if now is None else now):
                 return False
             asked = renewal(me, self.papers.report_key_bytes(), request(key, me))
             answer = await asyncio.to_thread(post, self.papers.audio + "/renew", asked, self._clip_tls())
@@ -257,6 +266,7 @@ class Host:
             self.trouble["certificate"] = f"it ends, and cannot be renewed: {error}"
             log.warning("certificate: %s", error)
             return False
+        self._renewed = True
         self.trouble.pop("certificate", None)
         log.info("a further certificate for the broker has come")
         return True
@@ -509,7 +519,7 @@ class Host:
         if broadcast in ("", "any"):
             standing = self.core.standing(self.mono())
             if not standing:
-                raise Refused("no standing message is here")
+                raise Refused(NO_STANDING)
             broadcast = max(standing, key=lambda one: one.ready).broadcast
         refused: list[NotByHand] = []
 

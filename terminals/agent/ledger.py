@@ -20,6 +20,8 @@ MAX_RECORDS: Final = 256
 MAX_SPENT: Final = 2_048
 MAX_COUNTERS: Final = 1_024
 """Per key. Above it the lowest are forgotten and everything below them is refused as a replay."""
+TIDIED: Final = 8
+"""Counters that have expired are looked for once in so many."""
 MAX_FACTS: Final = 24
 """Per broadcast, so that a Report of the longest details fits wire.MAX_BODY."""
 MAX_DETAIL: Final = 100
@@ -135,8 +137,9 @@ class Ledger:
         number = record.attempt if attempt is None else attempt
         facts = record.facts
         reason = plain(reason, 32)
-        if any(f.attempt == number and f.state == state and f.reason == reason for f in facts):
-            return
+        for known in facts:
+            if known.state == state and known.attempt == number and known.reason == reason:
+                return
         if len(facts) >= MAX_FACTS:
             del facts[next(i for i, f in enumerate(facts) if f.state != State.PLAYED)]
         facts.append(Fact(number, state.value, self.now(mono), reason, plain(detail, MAX_DETAIL)))
@@ -150,16 +153,18 @@ class Ledger:
         return counter <= durable.low.get(key, -1) or counter in durable.accepted.get(key, ())
 
     def accept(self, key: str, counter: int, expires: int) -> None:
-        """Take this counter. Kept until the floor, which never goes back, has passed its expiry."""
+        """Take this counter. Kept at least until the floor, which never goes back, has passed its expiry."""
         durable = self.durable
         durable.highest[key] = max(durable.highest.get(key, 0), counter)
-        kept = {c: e for c, e in durable.accepted.get(key, {}).items() if e > durable.floor}
+        kept = durable.accepted.get(key)
+        if kept is None or not len(kept) % TIDIED:
+            kept = {c: e for c, e in (kept or {}).items() if e > durable.floor}
+            durable.accepted[key] = kept
         kept[counter] = expires
         while len(kept) > MAX_COUNTERS:
             lowest = min(kept)
             del kept[lowest]
             durable.low[key] = max(durable.low.get(key, -1), lowest)
-        durable.accepted[key] = kept
         self.dirty = True
 
     def heard_of(self, key: str, counter: int) -> None:
@@ -197,4 +202,5 @@ def by_hand(record: Record) -> str:
 
 def plain(text: str, length: int) -> str:
     """Printable only, so that its encoded length is bounded."""
-    return "".join(c if c.isprintable() else " " for c in text[:length])
+    text = text[:length]
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

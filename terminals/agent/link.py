@@ -15,7 +15,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -191,7 +191,7 @@ class Link:
             have = wanted
 
     def _client(self) -> aiomqtt.Client:
-        return aiomqtt.Client(
+        return _Client(
             self._broker.host,
             self._broker.port,
             identifier=self._me,
@@ -207,6 +207,25 @@ class Link:
             # 43 ms per command without it (messaging.md §2.1).
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
+
+
+class _Client(aiomqtt.Client):
+    """aiomqtt asks the loop to watch a socket one turn later, by its number: a broker that dies in between
+    leaves a closed socket, a traceback in the log, or another connection's number watched for ever."""
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        def write() -> None:
+            try:
+                client.loop_write()
+            except OSError as error:
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(error)
+
+        def watch() -> None:
+            if sock.fileno() >= 0:
+                self._loop.add_writer(sock.fileno(), write)
+
+        self._loop.call_soon_threadsafe(watch)
 
 
 def _told(errors: BaseExceptionGroup[BaseException]) -> str:

@@ -253,17 +253,19 @@ class Loudspeaker:
             if old is not None and old is not live and old.record.role == live.record.role:
                 self.give_up(old, State.CANCELLED, Reason.REPLACED, mono)
 
-    def wakes(self, mono: int) -> list[int]:
-        """mono of every moment at which something here may be due; `mono` is that of the last call."""
-        wakes: list[int] = []
+    def next_wake(self, mono: int) -> int | None:
+        """mono of the next moment at which something here may be due; `mono` is that of the last call."""
+        wake: int | None = None
         for live in self.lives.values():
             if live is self.current:
-                wakes.append(self._watch if self._started else min(self._watch, live.deadline))
-                continue
-            wakes.append(live.deadline)
-            if (due := live.due()) is not None:
-                wakes += [at for at in (due - LEAD_MS, due) if at > mono]
-        return wakes
+                at = self._watch if self._started else min(self._watch, live.deadline)
+            else:
+                at = live.deadline
+                if (due := live.due()) is not None and due > mono:
+                    at = min(at, due - LEAD_MS if due - LEAD_MS > mono else due)
+            if wake is None or at < wake:
+                wake = at
+        return wake
 
     # --- what the device says ---
 

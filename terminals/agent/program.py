@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
+import http
 import http.client
 import json
 import logging
@@ -27,7 +29,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from terminals.agent.control import NotRunning, ask, control
-from terminals.agent.errors import DeviceHangs, LinkError
+from terminals.agent.errors import NO_STANDING, DeviceHangs, LinkError
 from terminals.agent.files import FileError
 from terminals.agent.settings import DEFAULT_SETTINGS, Settings, SettingsError, load
 from terminals.agent.state import DEFAULT_STATE, LOG_BYTES, StateError, StateFolder
@@ -35,7 +37,14 @@ from terminals.agent.version import version
 from terminals.agent.words import Words, chinese
 from terminals.certificate import ENTROPY, NotOurs, check, new_key
 from terminals.certificate import request as certificate_request
-from terminals.enrolment import KEY_ENTROPY, Applicant, Enrolled, EnrolmentError
+from terminals.enrolment import (
+    KEY_ENTROPY,
+    Applicant,
+    Enrolled,
+    EnrolmentError,
+    EnrolmentReason,
+    code_bytes,
+)
 from terminals.wire import MAX_BODY
 
 DONE, FAILED, SETTINGS, NOBODY, WRONG, REFUSED = 0, 1, 3, 4, 5, 6
@@ -62,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileError, StateError, SettingsError, LinkError, EnrolmentError, NotOurs) as error:
         return _fail(error, SETTINGS)
     except NotRunning as error:
-        return _fail(error, NOBODY)
+        return _fail(ProgramError(NOBODY, _nobody(given, words, error)), NOBODY)
     except DeviceHangs as error:
         # Nothing less lets go of the device; its thread would hold up a normal exit.
         logging.shutdown()
@@ -79,7 +88,10 @@ def _parser(words: Words) -> argparse.ArgumentParser:
 
     def command(name: str) -> argparse.ArgumentParser:
         text = words(f"help.{name}")
-        return commands.add_parser(name, help=text, description=text)
+        made = commands.add_parser(name, help=text, description=text)
+        # After the command too; without a default, which would undo what stands before it.
+        made.add_argument("--state", type=Path, default=argparse.SUPPRESS, help=words("help.state"))
+        return made
 
     enrol = command("enrol")
     enrol.add_argument("--controller", required=True, help=words("help.controller"))
@@ -120,13 +132,22 @@ def _obey(given: argparse.Namespace, words: Words) -> int:
             _asked(state, {"do": "quiet"})
             _say(words("stopped"))
         case "play":
-            said = _asked(state, {"do": "play", "broadcast": given.broadcast})
+            said = ask(state, {"do": "play", "broadcast": given.broadcast})
+            if "refused" in said:
+                none = said["refused"] == NO_STANDING
+                raise ProgramError(REFUSED, words("no-standing") if none else said["refused"])
             _say(words("sounding", broadcast=said["played"]))
         case "log":
             _show_log(StateFolder(state), given.lines)
         case "upgrade":
             return _upgrade(given, words)
     return DONE
+
+
+def _nobody(given: argparse.Namespace, words: Words, error: NotRunning) -> str:
+    if error.why == errno.EACCES:
+        return words("not-yours", folder=given.state, command=given.command)
+    return words("nobody", folder=given.state, why=error)
 
 
 # --- enrol -------------------------------------------------------------------------------------------
@@ -137,11 +158,15 @@ def _enrol(given: argparse.Namespace, words: Words) -> int:
     folder.lock()
     try:
         code = given.code or _typed(words("code?"))
+        try:
+            code_bytes(code)
+        except EnrolmentError as error:
+            raise ProgramError(SETTINGS, words("code-mistyped", why=error.detail)) from error
         key = new_key(secrets.token_bytes(ENTROPY))
         applicant = Applicant(
             given.terminal, code, secrets.token_bytes(KEY_ENTROPY), certificate_request(key, given.terminal)
         )
-        papers = applicant.open(_post(given.controller, applicant.request, given.ca_file))
+        papers = applicant.open(_post(given, applicant.request, words))
         if papers.certificate:
             check(papers.certificate, papers.authority, key, papers.terminal)
         try:
@@ -162,19 +187,20 @@ def _typed(prompt: str) -> str:
     return sys.stdin.readline()
 
 
-def _post(controller: str, body: bytes, ca_file: str) -> bytes:
+def _post(given: argparse.Namespace, body: bytes, words: Words) -> bytes:
     """The answer of ``POST <controller>/enrol``. Raises ProgramError, LinkError."""
+    controller: str = given.controller
     try:
         parts = urlsplit(controller)
         port = parts.port
     except ValueError as error:
-        raise ProgramError(NOBODY, f"{controller!r} is no address: {error}") from error
+        raise ProgramError(NOBODY, words("no-address", address=controller)) from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ProgramError(NOBODY, f"{controller!r} is no address of a controller; http(s)://host:port")
+        raise ProgramError(NOBODY, words("no-address", address=controller))
     if parts.scheme == "https":
         from terminals.agent.link import trust
 
-        context = trust(ca_file)
+        context = trust(given.ca_file)
         way: http.client.HTTPConnection = http.client.HTTPSConnection(
             parts.hostname, port, timeout=ENROL_S, context=context
         )
@@ -185,20 +211,28 @@ def _post(controller: str, body: bytes, ca_file: str) -> bytes:
         answer = way.getresponse()
         said = answer.read(2 * MAX_BODY + 1)
     except (OSError, http.client.HTTPException) as error:
-        raise ProgramError(NOBODY, f"{controller} does not answer: {error}") from error
+        raise ProgramError(NOBODY, words("no-answer", address=controller, why=error)) from error
     finally:
         way.close()
     if answer.status != 200:
-        raise ProgramError(REFUSED, f"not enrolled: HTTP {answer.status}: {_detail(said)}")
+        raise ProgramError(REFUSED, _refusal(answer.status, said, given.terminal, words))
     return said
 
 
-def _detail(said: bytes) -> str:
+def _refusal(status: int, said: bytes, terminal: str, words: Words) -> str:
+    """In the installer's language, from what the controller says (`EnrolmentReason`)."""
+    reason = ""
     try:
-        detail = json.loads(said)["detail"]
-    except (ValueError, KeyError, TypeError):
+        body = json.loads(said)
+        detail, reason = str(body["detail"]), str(body.get("reason", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
         detail = said.decode(errors="replace")
-    return "".join(c if c.isprintable() else " " for c in str(detail))[:300]
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS:
+        return words("too-often")
+    if reason == EnrolmentReason.WRONG_CODE:
+        return words("code-wrong", terminal=terminal)
+    printable = "".join(c if c.isprintable() else " " for c in detail)[:300]
+    return words("office-refused", status=status, why=printable)
 
 
 # --- run ---------------------------------------------------------------------------------------------
@@ -354,8 +388,13 @@ def _time(ms: int) -> str:
 
 
 def _tested(parts: dict[str, str], words: Words) -> int:
-    for part, problem in parts.items():
+    for part, told in parts.items():
         name = words(f"part.{part}")
+        problem = told
+        if told and part == "time":
+            problem = words("no-time-yet")
+        elif part == "sound" and told.startswith("sound device"):
+            problem = words("no-device", problem=told)
         _say(words("test-bad", part=name, problem=problem) if problem else words("test-well", part=name))
     return WRONG if any(parts.values()) else DONE
 

@@ -125,6 +125,15 @@ class StagedSets:
             return "device-busy"
         return ""
 
+    def withdraw(self, stage: Stage) -> bool:
+        """A Stage that ends when it begins: forget this set, unless it was staged anew since. Whether
+        anything went."""
+        kept = self._kept.get(stage.set)
+        if kept is None or kept.issued > stage.issued:
+            return False
+        self._drop(stage.set)
+        return True
+
     def take(self, stage: Stage) -> bool:
         """A Stage without objection. Whether anything is new."""
         older = self._kept.get(stage.set)
@@ -201,7 +210,7 @@ class StagedSets:
 
     def next_try(self) -> int | None:
         """mono at which something that was put off is to be tried again."""
-        return min(self._pause.values(), default=None)
+        return min(self._pause.values()) if self._pause else None
 
     # --- what goes ---
 

@@ -6,7 +6,7 @@ import random as _random
 from collections.abc import Collection
 from typing import Final
 
-from terminals.agent.choice import CLOCK_LIMIT_MS, Profile, choose, countdown, generic_names, seconds_left
+from terminals.agent.choice import CLOCK_LIMIT_MS, Profile, countdown, generic_names, seconds_left
 from terminals.agent.effects import Effect, Fetch
 from terminals.agent.ledger import Ledger
 from terminals.agent.sets import StagedSets, address
@@ -24,11 +24,11 @@ class Shelf:
         "_ledger",
         "_out",
         "_position",
-        "_profile",
         "_random",
         "audio_base",
         "fetching",
         "held",
+        "profile",
         "sets",
     )
 
@@ -53,7 +53,7 @@ class Shelf:
         self._ledger = ledger
         self._random = random
         self._out = out
-        self._profile = profile
+        self.profile = profile
         self._position = position
         self._bad: dict[str, None] = {}
         """Clips that the device could not decode."""
@@ -73,10 +73,6 @@ class Shelf:
         self._bad[clip.sha256] = None
 
     # --- which one ---
-
-    def choose(self, clips: Collection[Clip]) -> Clip | None:
-        """The variant of a message for this terminal, here or not."""
-        return choose(clips, self._profile)
 
     def generic(self, role: KeyRole, play: Play, mono: int) -> Clip | None:
         """The generic sentence for this kind, None if none is here: then the signal alone sounds."""

@@ -36,6 +36,29 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "help.link": ("Link that systemd starts from", "systemd 启动用的链接"),
     "help.patience": ("Seconds in which the new version must answer", "新版本须在几秒内应答"),
     "help.wait": ("Seconds to wait until nothing plays", "等待不播音的最长秒数"),
+    "no-address": (
+        "{address} is no address of a controller; it looks like http://10.1.0.2:8470",
+        "{address} 不是控制中心地址；应写成 http://10.1.0.2:8470",
+    ),
+    "no-answer": (
+        "{address} does not answer ({why}). Is the network plugged in? Is the address that of the office?",
+        "{address} 没有应答（{why}）。请检查网线，并核对县里给的地址",
+    ),
+    "code-mistyped": (
+        "This is no enrolment code ({why}). It has 16 letters and digits in four groups; type it again",
+        "注册码写错了（{why}）。注册码共 16 位，分四组；请重新输入",
+    ),
+    "code-wrong": (
+        "The office does not take this code for {terminal}. Look at id and code again. A code is good once "
+        "and for 24 hours; for a new one the office runs: fenghuo terminal enrol {terminal}",
+        "县里不认 {terminal} 的这个注册码。请核对终端编号和注册码。注册码只能用一次，24 小时内有效；"
+        "要新的，请县里运行：fenghuo terminal enrol {terminal}",
+    ),
+    "too-often": (
+        "Too many wrong codes from here; wait a minute, then try again",
+        "从此处输错注册码次数过多；请等一分钟再试",
+    ),
+    "office-refused": ("The office refused: HTTP {status}: {why}", "县里拒绝注册：HTTP {status}：{why}"),
     "code?": ("Enrolment code: ", "注册码："),
     "enrolled": (
         "Enrolled: {terminal} of county {county}; broker {broker}",
@@ -49,6 +72,20 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "not-enrolled": ("not enrolled; run: fenghuo-terminal enrol", "未注册；请运行：fenghuo-terminal enrol"),
     "enrolled-yes": ("enrolled, county {county}", "已注册，县 {county}"),
     "program": ("Program", "程序"),
+    "nobody": (
+        "The program does not run on {folder} ({why}); look at: systemctl status fenghuo-terminal",
+        "{folder} 上的终端程序没有运行（{why}）；请查看：systemctl status fenghuo-terminal",
+    ),
+    "not-yours": (
+        "{folder} is the program's own user's; run: sudo -u fenghuo-terminal fenghuo-terminal {command}",
+        "{folder} 只归程序专用账户；请运行：sudo -u fenghuo-terminal fenghuo-terminal {command}",
+    ),
+    "no-standing": ("There is no standing message here.", "本机没有可人工播放的预存消息。"),
+    "no-time-yet": ("not known: the controller has not answered", "未知：控制中心尚未应答"),
+    "no-device": (
+        "{problem}; see it with: aplay -l",
+        "找不到声卡或声卡不能用（{problem}）；可用 aplay -l 查看",
+    ),
     "running": ("running, version {version}", "运行中，版本 {version}"),
     "not-running": (
         "NOT RUNNING; look at: journalctl -u fenghuo-terminal",

@@ -12,20 +12,34 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import aiomqtt
 import pytest
+import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from config.counties import load_county
 from controller import brokers, certificates
 from controller.brokers import Member
 from controller.certificates import Authority, CertificateError
-from controller.keys import KeysError
-from controller.store.records import CertificateRow
+from controller.clock import as_of
+from controller.keys import KeysError, throw_away
+from controller.register import Register
+from controller.store import Store
+from controller.store.records import CertificateRow, Entry
+from controller.web.village import village_api
 from simulators.broker import HOST, mosquitto_binary, password_hash
 from support.brokers import needs_mosquitto
 from terminals import certificate as boards
+from terminals.agent import host, link
+from terminals.agent.devices import Paced
 from terminals.agent.link import trust
+from terminals.agent.settings import Settings, Sound
+from terminals.agent.state import StateFolder
+from terminals.enrolment import KEY_ENTROPY, Applicant
+from terminals.model import Terminal
 
 WAIT_S = 10
 COUNTY = "zhouqu"
@@ -64,7 +78,7 @@ class Site:
         (folder / "certificate.pem").write_text(pem)
         return folder, row
 
-    def write(self) -> None:
+    def write(self, members: Iterable[Member] = MEMBERS) -> None:
         by_certificate = self.login == "certificate"
         controller = certificates.CONTROLLER if by_certificate else "controller"
         files = {
@@ -78,7 +92,7 @@ class Site:
             )
             .replace("/var/lib/mosquitto/", f"{self.out}/")
             .encode(),
-            "acl.txt": brokers.acl(COUNTY, MEMBERS, controller).encode(),
+            "acl.txt": brokers.acl(COUNTY, members, controller).encode(),
             "crl.pem": self.authority.crl(self.revoked, now_ms()),
             "passwd": brokers.passwords(
                 {user: password_hash(word) for user, word in self.passwords.items()}
@@ -107,8 +121,8 @@ class Site:
             self.process.terminate()
             self.process.communicate(timeout=WAIT_S)
 
-    def reload(self) -> None:
-        self.write()
+    def reload(self, members: Iterable[Member] = MEMBERS) -> None:
+        self.write(members)
         assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
 
@@ -262,6 +276,99 @@ async def test_a_terminal_that_left_the_register_hears_and_says_nothing_after_a_
             await publish(gone, [topic("rpt", A)])
             await publish(there, [topic("rpt", B)])
         assert await arrived(controller, topic("rpt", B)) == [topic("rpt", B)]
+
+
+@needs_mosquitto
+async def test_who_is_revoked_is_shut_out_by_a_reload_and_nobody_else_notices(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    a, _ = site.board(A)
+    b, row = site.board(B)
+    async with site.running():
+        async with site.client(a) as there, site.client(b) as stolen, site.controller() as controller:
+            await controller.subscribe("fenghuo/#", qos=1)
+            site.revoked.append(CertificateRow(row.serial, B, row.issued, row.expires, now_ms()))
+            site.reload(MEMBERS[:1])
+            context = site.context(b)
+            context.maximum_version = ssl.TLSVersion.TLSv1_2  # in which the refusal comes at once
+            async with asyncio.timeout(3 * WAIT_S):
+                while await is_let_in(site.by(context, B, None)):
+                    await asyncio.sleep(0.05)
+            # Its open connection is left, and has no topic any more.
+            await publish(stolen, [topic("rpt", B)])
+            await publish(there, [topic("rpt", A)])
+            assert await arrived(controller, topic("rpt", A)) == [topic("rpt", A)]
+        assert await is_let_in(site.client(a))
+
+
+@asynccontextmanager
+async def an_office(site: Site, path: Path) -> AsyncIterator[tuple[Register, int]]:
+    """The controller's register behind the real HTTP of the village network; its port."""
+    store = await Store.open(path / "fenghuo.db")
+    door = socket.create_server((HOST, 0))
+    port = int(door.getsockname()[1])
+    register = Register(
+        store, load_county(COUNTY).county, throw_away(sandbox=False), broker=f"mqtts://localhost:{site.port}",
+        audio=f"http://{HOST}:{port}", sandbox=False, authority=site.authority, login="certificate",
+    )  # fmt: skip
+    app: Any = SimpleNamespace(register=register, alarm=print)
+    server = uvicorn.Server(uvicorn.Config(village_api(app), log_level="error", lifespan="off"))
+    serving = asyncio.create_task(server.serve([door]))
+    try:
+        await register.add([Terminal(A, A, register.county.villages[0].key)], "王主任")
+        yield register, port
+    finally:
+        server.should_exit = True
+        await serving
+        await store.close()
+
+
+@needs_mosquitto
+async def test_a_board_whose_certificate_ended_while_it_was_off_gets_the_next_and_is_let_in_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path)
+    async with an_office(site, tmp_path) as (register, _), site.running():
+        key = boards.new_key(secrets.token_bytes(boards.ENTROPY))
+        with as_of(now_ms() - 800 * 86_400_000):
+            code = (await register.codes([A], "王主任"))[A]
+            asked = Applicant(A, code, secrets.token_bytes(KEY_ENTROPY), boards.request(key, A))
+            papers = asked.open(await register.enrol(asked.request))
+        (tmp_path / "state").mkdir(mode=0o700)
+        state = StateFolder(tmp_path / "state")
+        state.keep_papers(papers, key)
+        # It has no battery for its clock, and no signed time, because the broker does not let it in.
+        wall = [0.0]
+        monkeypatch.setattr(host, "time", SimpleNamespace(time=lambda: wall[0], monotonic=time.monotonic))
+        monkeypatch.setattr(host, "CUT_OFF_S", 1.0)
+        monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.2)
+        monkeypatch.setattr(link, "CONNECT_S", 1.0)  # who is refused by TLS 1.3 learns it by waiting in vain
+        one = host.Host(state, papers, Settings(sound=Sound(device="null")), open_device=Paced)
+        running = asyncio.create_task(one.run())
+        try:
+            async with asyncio.timeout(3 * WAIT_S):
+                while not one.link.connected:
+                    await asyncio.sleep(0.02)
+            begins, ends = boards.check((state.tls / "certificate.pem").read_text(), papers.authority, key, A)
+            assert begins < now_ms() < ends
+            assert "certificate" not in one.trouble
+            assert len(await register._store.certificates()) == 2
+            assert not await one.renew_if_due(), "in 1970 it asks once, not again and again"
+            wall[0] = time.time()
+            assert not await one.renew_if_due(), "not due yet"
+            assert "certificate" not in one.trouble
+            # In two thirds of its life it asks again; what the office refuses is told to who stands there.
+            wall[0] = ends / 1000 - 1
+            assert not await one.renew_if_due()
+            assert "within the last hour" in one.status()["trouble"]["certificate"]
+            monkeypatch.setattr("controller.register.RENEWAL_PAUSE_MS", 0)
+            assert await one.renew_if_due()
+            assert "certificate" not in one.status()["trouble"]
+            await register._store.revoke(A, Entry("王主任", "test", A), now_ms())
+            assert not await one.renew_if_due()
+            assert "revoked" in one.status()["trouble"]["certificate"]
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
 
 @needs_mosquitto

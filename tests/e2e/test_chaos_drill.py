@@ -60,7 +60,8 @@ def drilled(
         scenarios.load("chaos", terminals),
         home,
         short=True,
-        speed=5,
+        speed=15,
+        voice="hum",
         phases=phases,
         serve=(sys.executable, str(SUPPORT / "saboteur.py"), how),
     )

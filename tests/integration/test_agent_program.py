@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 
+from config.counties import load_county
+from controller.keys import throw_away
+from controller.register import Register
+from controller.store import Store
+from controller.strangers import BURST
+from controller.web.village import village_api
 from simulators.broker import EmbeddedBroker
 from support.board import ME, RATE, Board, Office, Wire, speech, times_in, wav
+from terminals.agent.program import main
 from terminals.agent.tones import NOTES, tone
 from terminals.delivery import State
+from terminals.model import Terminal
 from terminals.wire import Manifest, Stage, StagedClip, Stop, Targets, encode_manifest, set_id
 
 pytestmark = pytest.mark.slow
@@ -253,6 +266,96 @@ async def test_a_wrong_code_enrols_nobody_and_keeps_no_paper(tmp_path: Path, off
     assert "16" in err
     assert (await board.run("run"))[0] == 3
     assert not (board.state / "papers").exists()
+
+
+@asynccontextmanager
+async def a_real_office(path: Path) -> AsyncIterator[tuple[Register, str]]:
+    """The controller's register behind its own door for terminals; its address."""
+    store = await Store.open(path / "fenghuo.db")
+    door = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{door.getsockname()[1]}"
+    county = load_county("zhouqu").county
+    register = Register(
+        store, county, throw_away(sandbox=False), broker="mqtt://127.0.0.1:1", audio=address, sandbox=False
+    )
+    app: Any = SimpleNamespace(register=register, alarm=lambda text: None)
+    server = uvicorn.Server(uvicorn.Config(village_api(app), log_level="error", lifespan="off"))
+    serving = asyncio.create_task(server.serve([door]))
+    try:
+        await register.add([Terminal(ID, "喇叭", county.villages[0].key)], "王主任")
+        yield register, address
+    finally:
+        server.should_exit = True
+        await serving
+        await store.close()
+
+
+ID = "zq-0001"
+
+
+async def test_who_stands_on_the_ladder_is_told_in_plain_words_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands in this process: eleven starts of Python would be half a minute."""
+
+    async def say(*words: str, chinese: bool = False) -> tuple[int, str]:
+        def run() -> int:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("LC_ALL", "zh_CN.UTF-8" if chinese else "C.UTF-8")
+                return main([*words, "--state", str(board.state)])
+
+        code = await asyncio.to_thread(run)
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    board = Board(tmp_path, settings='[sound]\ndevice = "USB that is gone"\n')
+    async with a_real_office(tmp_path) as (register, address):
+        code, told = await say("status")
+        assert (code, "not enrolled; run: fenghuo-terminal enrol" in told) == (3, True)
+        code, told = await say("test", chinese=True)
+        assert (code, "没有运行" in told) == (4, True)
+        enrol = ("enrol", "--terminal", ID, "--controller")
+        code, told = await say(*enrol, "10.1.0.2:8470", "--code", "0" * 16)
+        assert (code, "http://10.1.0.2:8470" in told) == (4, True)
+        code, told = await say(*enrol, "http://127.0.0.1:1", "--code", "0" * 16, chinese=True)
+        assert (code, "没有应答" in told) == (4, True)
+        code, told = await say(*enrol, address, "--code", "0000", chinese=True)
+        assert (code, "16 位" in told) == (3, True)
+        good = (await register.codes([ID], "王主任"))[ID]
+        for chinese, word in ((False, "good once and for 24 hours"), (True, "只能用一次"), (True, ID)):
+            code, told = await say(*enrol, address, "--code", "0" * 16, chinese=chinese)
+            assert (code, word in told) == (6, True), told
+        code, told = await say(*enrol, address, "--code", good)
+        assert (code, f"Enrolled: {ID}" in told) == (0, True)
+        code, told = await say(*enrol, address, "--code", good)
+        assert (code, "good once" in told) == (6, True), "a code that was used"
+        for _ in range(BURST):
+            code, told = await say(*enrol, address, "--code", "0" * 16, chinese=True)
+        assert (code, "等一分钟" in told) == (6, True), told
+    code, told = await say("status")
+    assert (code, "NOT RUNNING" in told) == (4, True)
+    async with board.running():
+        await board.until(lambda status: status["link_trouble"])
+        code, told = await say("status", chinese=True)
+        assert code == 0
+        assert "未连接 mqtt://127.0.0.1:1" in told
+        assert "时间: 未知！" in told
+        code, told = await say("test", "silent", chinese=True)
+        assert code == 5
+        assert "声卡" in told.splitlines()[0]
+        assert "aplay -l" in told.splitlines()[0]
+        assert "控制中心尚未应答" in told
+        code, told = await say("play", chinese=True)
+        assert (code, "没有可人工播放" in told) == (6, True)
+
+
+def test_the_state_folder_stands_before_or_after_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--state", str(tmp_path / "a"), "status"], ["status", "--state", str(tmp_path / "b")]):
+        assert main(words) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+    assert "enrol" in capsys.readouterr().out
 
 
 async def test_nobody_else_can_look_into_the_state_folder(office: Office, board: Board) -> None:

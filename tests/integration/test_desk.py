@@ -400,7 +400,7 @@ async def test_the_time_that_was_confirmed_is_the_time_that_is_said(county: Coun
     alert = compose_alert(
         words(issued=issued.isoformat()), Kind.TEST, county.register.county, county.config.issuer, now
     )
-    assert county.desk.plan(alert, Kind.TEST).script.issued == issued
+    assert county.desk.judging.plan(alert, Kind.TEST, now).script.issued == issued
     with pytest.raises(ComposeError, match="11 minutes ago"):
         compose_alert(
             words(issued=(now - timedelta(minutes=11)).isoformat()),
@@ -452,7 +452,7 @@ async def test_a_warning_of_an_unknown_hazard_is_held_even_by_a_table_that_says_
 
 async def test_in_drill_mode_nothing_actual_can_be_sent(tmp_path: Path) -> None:
     async with a_county(tmp_path) as county:
-        county.desk._kinds = frozenset({Kind.EXERCISE, Kind.TEST})
+        county.desk.judging.kinds = frozenset({Kind.EXERCISE, Kind.TEST})
         alert = compose_alert(
             words(), Kind.ACTUAL, county.register.county, county.config.issuer, moment(wall_ms())
         )

@@ -108,7 +108,7 @@ async def test_an_operators_stop_works_while_the_disk_is_full(
                 await asyncio.sleep(0.02)
         real = county.store._write
 
-        async def refused(what: str, _: object) -> None:
+        async def refused(what: str, *_: object, **__: object) -> None:
             raise StoreError(f"{what}: database or disk is full")
 
         monkeypatch.setattr(county.store, "_write", refused)

@@ -27,7 +27,7 @@ async def county(tmp_path: Path) -> AsyncIterator[County]:
 
 async def waiting(county: County) -> BroadcastRow:
     async with asyncio.timeout(LIMIT_S):
-        while not (found := await county.desk.doubted()):
+        while not (found := await county.desk.outgoing.doubted()):
             await asyncio.sleep(0.01)
     return found[0][0]
 
@@ -65,7 +65,7 @@ async def test_what_is_stopped_while_it_waits_never_sounds(county: County) -> No
     assert await county.desk.stop(row.broadcast.id, "operator:王主任") is None
     await county.ended(row.broadcast.id)
     assert not county.heard_anything
-    assert await county.desk.doubted() == []
+    assert await county.desk.outgoing.doubted() == []
 
 
 async def test_a_flagged_sound_does_not_wait_and_what_is_found_later_is_kept(county: County) -> None:
@@ -83,12 +83,12 @@ async def test_a_flagged_sound_does_not_wait_and_what_is_found_later_is_kept(cou
 async def test_a_lead_that_waits_is_not_needed_once_its_whole_has_gone_out(
     county: County, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controller.desk.LOOK_S", 0.05)
+    monkeypatch.setattr("controller.outgoing.LOOK_S", 0.05)
     county.mouth.knows = False
     county.mouth.doubt = Hold(WHY, 5)
     taken = await county.give(cap())
     async with asyncio.timeout(LIMIT_S):
-        while len(found := await county.desk.doubted()) < 2:
+        while len(found := await county.desk.outgoing.doubted()) < 2:
             await asyncio.sleep(0.01)
     lead, whole = sorted((row for row, _ in found), key=lambda row: row.broadcast.part is Part.WHOLE)
     assert whole.broadcast.id == taken.broadcast

@@ -27,7 +27,7 @@ async def test_an_earthquake_sounds_where_it_is_felt_and_says_why(tmp_path: Path
         # 青藏区, M6: intensity 5 to 84 km, so the seats at 0, 20, 40, 60 and 80 km.
         names = [t.name for t in county.register.county.townships]
         assert heard == county.in_township(*names[:5])
-        plan = county.desk.judge(report(6.0), (), datetime.now(UTC)).plan
+        plan = county.desk.judging.judge(report(6.0), (), datetime.now(UTC)).plan
         assert plan is not None
         assert any(f"0 km from {names[0]}, intensity" in line for line in plan.why)
         assert any("township seat" in line for line in plan.why)
@@ -63,7 +63,9 @@ async def test_a_later_report_says_how_the_area_changed(tmp_path: Path) -> None:
     async with a_county(tmp_path, config=SEISMIC) as county:
         positioned(county)
         assert isinstance(await taken(county, report(5.0)), Released)
-        judged = county.desk.judge(report(6.0, number=2), await county.desk.known(), datetime.now(UTC))
+        judged = county.desk.judging.judge(
+            report(6.0, number=2), await county.desk.events.known(), datetime.now(UTC)
+        )
         assert judged.plan is not None
         assert any("villages more and 0 fewer" in line for line in judged.plan.why)
 

@@ -28,6 +28,14 @@ class Waiting:
     ids: list[str]
     later: list[str] = field(default_factory=list)
 
+    @property
+    def outgoing(self) -> Waiting:
+        return self
+
+    @property
+    def events(self) -> Waiting:
+        return self
+
     async def alerts(self, **_: object) -> list[Any]:
         now = wall_ms()
         ends = {"over": now - 1}

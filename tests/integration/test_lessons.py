@@ -203,6 +203,14 @@ class Waiting:
     looked: asyncio.Queue[float] = field(default_factory=asyncio.Queue)
     go_on: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
 
+    @property
+    def outgoing(self) -> Waiting:
+        return self
+
+    @property
+    def events(self) -> Waiting:
+        return self
+
     async def alerts(self, **_: object) -> list[Any]:
         if self.broken:
             self.broken -= 1
@@ -465,7 +473,7 @@ async def test_in_drill_mode_the_actual_key_is_not_even_read(tmp_path: Path) -> 
     create(tmp_path / "keys")
     (tmp_path / "keys" / "actual.key").unlink()
     async with open_app(load(config_file(tmp_path)), sandbox=False) as app:
-        assert app.desk._kinds == {Kind.EXERCISE, Kind.TEST}
+        assert app.desk.judging.kinds == {Kind.EXERCISE, Kind.TEST}
     actual = config_file(tmp_path, mode="actual", more=VOICE)
     with pytest.raises(KeysError, match=r"actual\.key is missing"):
         async with open_app(load(actual), sandbox=False):

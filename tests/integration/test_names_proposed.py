@@ -11,7 +11,8 @@ import pytest
 from alerts.model import Alert
 from controller.clock import moment, wall_ms
 from controller.compose import compose_alert
-from controller.desk import Refused, Released, decode_plan
+from controller.desk import Refused, Released
+from controller.events import decode_plan
 from controller.store.records import AlertState, Outcome
 from controller.web.models import Compose
 from support.county import County, a_county, cap

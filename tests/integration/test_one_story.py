@@ -71,8 +71,8 @@ async def until(county: County, count: int) -> list[BroadcastRow]:
 
 
 async def test_a_feed_is_trusted_as_far_as_its_sender_is_proved(county: County) -> None:
-    assert county.desk.trust("bureau") is Trust.OFFICIAL
-    assert county.desk.trust("mirror") is Trust.RELAY
+    assert county.desk.judging.trust("bureau") is Trust.OFFICIAL
+    assert county.desk.judging.trust("mirror") is Trust.RELAY
 
 
 async def test_what_a_relay_brought_first_is_held_and_the_official_source_takes_over_with_its_own_area(
@@ -383,6 +383,7 @@ async def test_an_all_clear_sent_as_an_update_by_a_relay_is_held_and_approving_i
     county: County,
 ) -> None:
     await heard(county, cap())
+    before = at(1)
     over = follows().replace(b"<urgency>Expected", b"<urgency>Past")
     taken = await county.give(over, feed="mirror")
     assert taken.outcome is Outcome.HELD
@@ -392,8 +393,8 @@ async def test_an_all_clear_sent_as_an_update_by_a_relay_is_held_and_approving_i
     await until(county, 2)
     assert "解除" in county.mouth.said[-1].text
     assert await in_state(county, AlertState.RELEASED) == [SECOND], "in force as an end"
-    late = await county.give(cap(identifier=THIRD, references=f"zhouqu.weather,{FIRST},{at().isoformat()}",
-                                 msg_type="Update", sent=at(1)))  # fmt: skip
+    late = await county.give(cap(identifier=THIRD, references=f"zhouqu.weather,{FIRST},{before.isoformat()}",
+                                 msg_type="Update", sent=before))  # fmt: skip
     assert late.outcome is Outcome.HELD, "an official word against it, although an older one"
     assert "mirror" in late.reason
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,44 @@ def test_real_parts_that_were_changed_are_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(recogniser, "MODEL_SHA256", "0" * 64)
     with pytest.raises(RecogniserError, match="sha256 differs"):
         joined(tmp_path)
+
+
+@dataclass
+class _Text:
+    text: str
+
+
+class _Looping:
+    """Falls into a loop unless it must not repeat itself."""
+
+    def __init__(self, first: str) -> None:
+        self.first = first
+        self.asked: list[int] = []
+
+    def transcribe(
+        self, samples: object, *, no_repeat_ngram_size: int, **_: object
+    ) -> tuple[list[_Text], None]:
+        self.asked.append(no_repeat_ngram_size)
+        return [_Text("车辆请绕行" if no_repeat_ngram_size else self.first)], None
+
+
+@pytest.mark.parametrize(
+    ("first", "heard", "asked"),
+    [
+        ("塌方,车辆车辆车辆车辆车辆车辆车", "车辆请绕行", [0, 4]),
+        ("电话,1、2、1、2、1、2、1、2、1、2、1、2", "车辆请绕行", [0, 4]),
+        ("四十射射赐赐赐赐赐赐赐", "车辆请绕行", [0, 4]),
+        ("暴雨橙色预警,请注意。暴雨橙色预警,请转移。电话8888", "", [0]),
+        ("", "", [0]),
+    ],
+)
+def test_a_recogniser_in_a_loop_hears_again_without_repeating_itself(
+    first: str, heard: str, asked: list[int]
+) -> None:
+    listener = recogniser._Listener.__new__(recogniser._Listener)
+    listener._model = _Looping(first)
+    assert listener.hear(_SENTENCE.read_bytes(), "") == (heard or first)
+    assert listener._model.asked == asked
 
 
 @pytest.mark.slow

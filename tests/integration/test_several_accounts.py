@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from alerts.intensity import Policy
-from controller.desk import Released, decode_alert, decode_plan
+from controller.desk import Released
+from controller.events import decode_alert, decode_plan
 from controller.store.records import AlertState, Outcome
 from controller.why import Then, why
 from support.county import BEIJING, County, a_county, cap

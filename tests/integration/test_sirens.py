@@ -11,7 +11,8 @@ import pytest
 from config.schema import Sirens, Voice
 from controller.clock import moment, wall_ms
 from controller.compose import compose_alert
-from controller.desk import Refused, Released, decode_script
+from controller.desk import Refused, Released
+from controller.events import decode_script
 from controller.metrics import Metrics
 from controller.voicing import Voicing
 from controller.web.models import Compose

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,11 @@ from alerts.model import Colour
 from controller import staging as module
 from controller.ahead import Ahead
 from controller.clock import wall_ms
-from controller.desk import decode_plan
+from controller.events import decode_plan
 from controller.planning import likely
 from controller.staging import EVENT, FLOOR, Staging, StagingError, named
-from controller.store import Unknown
+from controller.store import StoreError, Unknown
+from controller.store.records import StagedRow
 from support.county import LIMIT_S, County, a_county, cap
 from terminals import wire
 from terminals.broadcast import Kind, Part
@@ -44,6 +45,22 @@ async def until_whole(county: County, set_id: str) -> None:
     async with asyncio.timeout(LIMIT_S):
         while county.staging.cover(set_id)[0].whole < len(county.village.units):
             await asyncio.sleep(0.05)
+
+
+async def restarted(county: County) -> Staging:
+    """What the next process would know."""
+    again = Staging(
+        county.store,
+        county.village,
+        county.keys.signers[KeyRole.SERVICE],
+        county.dispatcher.now,
+        county.alarms.append,
+        county.config.staging,
+        county.register.terminals.values,
+        county.register.county,
+    )
+    await again.load()
+    return again
 
 
 async def test_a_set_is_offered_to_its_group_once_and_everybody_says_that_it_holds_it(county: County) -> None:
@@ -86,17 +103,7 @@ async def test_sets_and_who_holds_them_survive_a_restart(county: County) -> None
     async with asyncio.timeout(LIMIT_S):
         while sum(w.held >= w.wanted > 0 for w in (await county.store.sets())[1]) < len(county.village.units):
             await asyncio.sleep(0.1)
-    again = Staging(
-        county.store,
-        county.village,
-        county.keys.signers[KeyRole.SERVICE],
-        county.dispatcher.now,
-        county.alarms.append,
-        county.config.staging,
-        county.register.terminals.values,
-        county.register.county,
-    )
-    await again.load()
+    again = await restarted(county)
     assert [s.id for s in again.sets()] == [held.id]
     assert again.cover(held.id)[0].whole == len(county.village.units)
     assert again.body(held.id) == held.row.manifest
@@ -121,6 +128,74 @@ async def test_a_problem_is_counted_by_its_word_and_a_dropped_set_is_offered_to_
         county.staging.body(held.id)
     hello = wire.Hello(terminal, "boot1", 2, "n" * 16, wall_ms())
     assert county.staging.owed(hello, ("all",)) == []
+
+
+async def test_a_dropped_set_is_forgotten_by_who_is_there_at_once_and_by_who_was_away_at_its_hello(
+    county: County,
+) -> None:
+    held = await county.staging.place(FLOOR, the_floor())
+    await until_whole(county, held.id)
+    away = next(iter(county.village.units))
+    county.village.power_off(away)
+    gone = await county.staging.drop(held.id, "王主任")
+    async with asyncio.timeout(LIMIT_S):
+        while county.staging.still(gone) > 1:
+            await asyncio.sleep(0.05)
+    assert [(one.id, still) for one, still in county.staging.dropped()] == [(held.id, 1)]
+    assert not any(unit.core.sets() for unit in county.village.units.values() if unit.core)
+    async with asyncio.timeout(LIMIT_S):
+        while [(one.id, still) for one, still in (await restarted(county)).dropped()] != [(held.id, 1)]:
+            await asyncio.sleep(0.1)  # a restart remembers it, once what they said is stored
+    county.village.power_on(away)
+    async with asyncio.timeout(LIMIT_S):
+        while county.staging.dropped():
+            await asyncio.sleep(0.05)
+    assert not any(unit.core is None or unit.core.sets() for unit in county.village.units.values())
+
+
+async def test_a_set_that_was_replaced_is_withdrawn_only_from_who_holds_what_took_its_place(
+    county: County,
+) -> None:
+    old = await county.staging.place(FLOOR, the_floor())
+    new = await county.staging.place(FLOOR, the_floor()[:-1])
+    terminal = next(iter(county.village.units))
+    for missing, owed in ((3, []), (0, [old.id])):
+        hello = wire.Hello(terminal, "boot1", 2, "n" * 16, wall_ms(), sets={old.id: 0, new.id: missing})
+        told = county.staging.owed(hello, ("all",))
+        assert [i for e in told for i in (old.id, new.id) if i.encode() in e] == owed
+
+
+async def test_while_the_disk_is_full_only_each_terminals_last_word_waits_and_no_more_than_the_bound(
+    county: County, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = await county.staging.place(FLOOR, the_floor())
+    await until_whole(county, held.id)
+    full, stored = True, []
+
+    async def keep(rows: Sequence[StagedRow]) -> None:
+        if full:
+            raise StoreError("storing who holds what: the disk is full")
+        stored.extend(rows)
+
+    monkeypatch.setattr(county.store, "keep_staged", keep)
+    monkeypatch.setattr(module, "STORE_EVERY_S", 0.01)
+    monkeypatch.setattr(module, "STORE_PAUSE_S", 0.01)
+    monkeypatch.setattr(module, "WORDS", 5)
+    county.staging._unstored.clear()
+    now = county.dispatcher.now()
+    for n in range(8):
+        for word in (1, 2):
+            said = wire.Staged(f"sim-9000{n}", "boot1", word, held.id, 30, word, "")
+            county.staging.heard(said, now + word)
+            await asyncio.sleep(0.02)
+    assert county.staging.lost == 3
+    assert len([alarm for alarm in county.alarms if "held sets" in alarm]) == 1
+    full = False
+    async with asyncio.timeout(LIMIT_S):
+        while len({row.terminal for row in stored}) < 5:
+            await asyncio.sleep(0.01)
+    assert {row.terminal for row in stored} == {f"sim-9000{n}" for n in range(3, 8)}, "the oldest went"
+    assert {row.held for row in stored} == {2}, "what it said before does not count any more"
 
 
 async def test_so_many_sets_of_events_that_a_terminal_would_drop_the_floor_are_refused(

@@ -12,7 +12,8 @@ from alerts.area import cut
 from alerts.formats import Reading
 from alerts.model import Area, CodeScheme, Polygon
 from controller.compose import compose_alert
-from controller.desk import Refused, Released, decode_alert, decode_plan
+from controller.desk import Refused, Released
+from controller.events import decode_alert, decode_plan
 from controller.store.records import AlertState, Outcome
 from controller.web.models import Compose
 from controller.why import Kind as Because

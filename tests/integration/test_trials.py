@@ -199,7 +199,7 @@ async def test_a_disk_that_takes_no_test_is_an_alarm_and_the_loop_goes_on(
         running = asyncio.create_task(trials.run(), name="tests")
         async with asyncio.timeout(60):
             while not await real():
-                await county.desk._tell()
+                await county.desk.events.tell()
                 await asyncio.sleep(0.02)
         assert county.alarms[0] == "tests: reading tests in a.db: the disk is full"
         running.cancel()

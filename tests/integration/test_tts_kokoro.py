@@ -1,6 +1,7 @@
 """The neural voice from inside its process: readings, letters, and what it refuses."""
 
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -53,5 +54,14 @@ def test_phonemes_follow_the_readings_and_lose_no_letter(tmp_path: Path) -> None
     again, words = engine.speak(long, voice="zm_yunjian", speed=1.5, readings={})
     assert again is sound
     assert words == long
+    # Stopped in the middle, or before it began: it ends as closed, and speaks again when it is to.
+    stopping = Timer(0.05, engine.stop)
+    stopping.start()
+    with pytest.raises(VoiceError) as stopped:
+        engine.speak("住在山边的群众，" * 18, voice="zm_yunjian", speed=1.0, readings={})
+    stopping.join()
+    assert stopped.value.reason is VoiceFailure.CLOSED
+    engine.resume()
+    assert len(engine.speak("请注意防范。", voice="zm_yunjian", speed=1.0, readings={})[0])
     # A character without a known sound is left out; the rest is still said.
     assert engine.phonemes("请𠮷注意", {}).replace(" ", "") == engine.phonemes("请注意", {}).replace(" ", "")

@@ -38,6 +38,7 @@ while size := sys.stdin.buffer.read(4):
     if word == "noisy": sys.stderr.write("x" * 3_000_000 + "\\n" * 5000); sys.stderr.flush()
     if word == "truncated": answer({"id": head["id"], "error": "truncated", "detail": "short"}); continue
     if word == "slow": time.sleep(0.2)
+    if head["op"] == "stop": continue
     answer(told, b"mp3")
 """
 
@@ -90,21 +91,96 @@ async def test_a_crash_tells_the_last_words_of_the_process(tmp_path: Path) -> No
         await renderer.close()
 
 
-async def test_a_voice_that_hangs_is_ended_at_the_deadline(tmp_path: Path) -> None:
+async def test_a_voice_that_hangs_is_ended_when_it_does_not_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tts.renderer._STOP_S", 0.1)
+    monkeypatch.setattr("tts.renderer._LOAD_S", 0.1)
     renderer = fake(tmp_path)
     try:
         first = (await render(renderer, "ok"))[2]
         with pytest.raises(VoiceError) as failed:
             await render(renderer, "hang", deadline_s=0.3)
         assert failed.value.reason is VoiceFailure.TIMEOUT
+        assert (await render(renderer, "ok"))[2] != first
         with pytest.raises(ProcessLookupError):
             os.kill(int(first), 0)
-        assert (await render(renderer, "ok"))[2] != first
     finally:
         await renderer.close()
 
 
-async def test_a_cancelled_request_leaves_no_answer_for_the_next(tmp_path: Path) -> None:
+# Stops what it does when asked to, as the real process does; what it answered to is written down.
+OBEDIENT = """
+import json, os, queue, struct, sys, threading
+asked, stopped = queue.SimpleQueue(), queue.SimpleQueue()
+def listen():
+    while size := sys.stdin.buffer.read(4):
+        head = json.loads(sys.stdin.buffer.read(struct.unpack(">I", size)[0]))
+        sys.stdin.buffer.read(head["bytes"])
+        (stopped if head["op"] == "stop" else asked).put(head)
+    os._exit(0)
+threading.Thread(target=listen, daemon=True).start()
+while True:
+    head = asked.get()
+    word = "".join(head["sentences"])
+    told = {"id": head["id"], "seconds": 1.0, "lufs": -15.0, "dbtp": -2.0, "stages": {}, "voice": "fake",
+            "model_sha256": "f", "spoken": [word, head.get("signal", ""), str(os.getpid())]}
+    if word == "long":
+        sys.stderr.write("long begins\\n"); sys.stderr.flush()
+        while stopped.get()["id"] != head["id"]: pass
+        told = {"id": head["id"], "error": "closed", "detail": "stopped"}
+    data = b"" if "error" in told else b"mp3"
+    body = json.dumps({**told, "bytes": len(data)}).encode()
+    sys.stdout.buffer.write(struct.pack(">I", len(body)) + body + data); sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_late_or_cancelled_request_stops_and_leaves_the_loaded_process(
+    tmp_path: Path, late: bool
+) -> None:
+    renderer = Renderer(tmp_path, command=(sys.executable, "-c", OBEDIENT))
+    try:
+        first = (await render(renderer, "ok"))[2]
+        for n in range(3):
+            task = asyncio.create_task(render(renderer, "long", 0.2 if late else 60))
+            if late:
+                with pytest.raises(VoiceError, match="no answer"):
+                    await task
+            else:
+                async with asyncio.timeout(30):
+                    while renderer.stderr.count("long begins") <= n:
+                        await asyncio.sleep(0.01)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            assert (await render(renderer, f"next {n}"))[::2] == (f"next {n}", first)
+        assert renderer.pid == int(first)
+    finally:
+        await renderer.close()
+
+
+async def test_what_ends_while_it_is_cancelled_is_not_taken_for_the_next_answer(tmp_path: Path) -> None:
+    """At whatever moment it is cancelled: unsent, half answered, ready."""
+    renderer = fake(tmp_path)
+    try:
+        first = (await render(renderer, "ok"))[2]
+        for n in range(60):
+            task = asyncio.create_task(render(renderer, f"gone {n}"))
+            for _ in range(n):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert (await render(renderer, f"next {n}"))[::2] == (f"next {n}", first)
+    finally:
+        await renderer.close()
+
+
+async def test_a_cancelled_request_leaves_no_answer_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tts.renderer._STOP_S", 0.1)
+    monkeypatch.setattr("tts.renderer._LOAD_S", 0.1)
     renderer = fake(tmp_path)
     try:
         await render(renderer, "ok")
@@ -307,6 +383,17 @@ async def test_a_real_sentence_is_whole_loud_and_private(
         third = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
         assert third.clip == made.clip
         assert renderer.pid != pid
+
+        # Cancelled in the middle of a sentence: the loaded model answers the next.
+        pid = renderer.pid
+        gone = ("住在山边、河边和危房里的群众，请听从村干部安排，带好证件和常用药品，" * 3 + "有序转移。",)
+        task = asyncio.create_task(renderer.render_pieces([Piece(gone)], Form(Signal.RED)))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        fourth = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
+        assert fourth.clip == made.clip
+        assert renderer.pid == pid
 
         voice = renderer.voice("zf_xiaobei")
         speech = await voice.speak(["请注意防范。"], speed=1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,9 +19,12 @@ from config.schema import Config
 from controller.clock import WireClock, mono_ms, wall_ms
 from controller.desk import Desk
 from controller.dispatch import Dispatcher, Signers
+from controller.events import Events
 from controller.intake import Intake, Taken
+from controller.judging import Judging
 from controller.keys import CountyKeys, throw_away
 from controller.metrics import Metrics
+from controller.outgoing import Outgoing
 from controller.register import Register
 from controller.staging import Staging
 from controller.store import Store
@@ -73,6 +76,10 @@ class Mouth:
         """What is found to be wrong with whatever it says."""
         self.doubted: Doubted | None = None
         """Whom it told, to be told more later."""
+        self.whole = True
+        """Whether every clip is still in its library."""
+        self.pins: dict[str, tuple[tuple[str, ...], float]] = {}
+        """What its library keeps: reason → clips, and until when."""
         self.hold = asyncio.Event()
         self.hold.set()
         self._templates = templates.load("zh")
@@ -80,8 +87,23 @@ class Mouth:
     def script(self, request: ScriptRequest) -> Script:
         return compose(request, self._templates)
 
+    def notes(self, request: ScriptRequest, profiles: Mapping[Profile, int]) -> tuple[str, ...]:
+        return ()
+
+    def is_generic(self, sha256: str) -> bool:
+        return False
+
     async def known(self, request: ScriptRequest, profiles: Mapping[Profile, int]) -> bool:
         return self.knows
+
+    async def pin(self, clips: Iterable[str], reason: str, until: float) -> None:
+        self.pins[reason] = (tuple(clips), until)
+
+    def has(self, sha256: str) -> bool:
+        return self.whole
+
+    async def unpin(self, reason: str) -> None:
+        self.pins.pop(reason, None)
 
     async def voice(
         self,
@@ -193,17 +215,11 @@ async def a_county(path: Path, *, config: str = CONFIG, play_s: float = 0.01) ->
         sets=staging,
     )
     mouth = Mouth()
-    desk = Desk(
-        settings,
-        pack.county,
-        store,
-        register,
-        dispatcher,
-        mouth,
-        Metrics(),
-        kinds=frozenset(Kind),
-        staging=staging,
-    )  # type: ignore[arg-type]
+    judging = Judging(settings, pack.county, lambda: register.fleet, frozenset(Kind))
+    events = Events(settings, pack.county, store, register, dispatcher)
+    outgoing = Outgoing(settings, store, register, dispatcher, mouth, Metrics(), events, staging=staging)  # type: ignore[arg-type]
+    desk = Desk(settings, pack.county, store, dispatcher, judging, events, outgoing)
+    dispatcher.hand = events.tell
     intake = Intake(store, desk, Metrics(), alarms.append)
 
     async def changed(_: bool) -> None: ...
@@ -212,7 +228,7 @@ async def a_county(path: Path, *, config: str = CONFIG, play_s: float = 0.01) ->
         running = [
             tasks.create_task(village.run(dispatcher.upward, changed), name="village"),
             tasks.create_task(dispatcher.run(), name="dispatch"),
-            tasks.create_task(desk.run(), name="desk"),
+            tasks.create_task(outgoing.run(), name="desk"),
             tasks.create_task(staging.run(), name="staging"),
         ]
         await desk.resume()

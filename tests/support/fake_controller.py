@@ -69,6 +69,8 @@ class FakeController:
         }
         self.ring = KeyRing.of(self.signers.values())
         self.rows: dict[str, dict[str, Any]] = {}
+        self.nowhere: set[str] = set()
+        """Terminals that are enrolled without a position."""
         self.codes: dict[str, bytes] = {}
         self.enrolled: set[str] = set()
         self.hellos: list[Hello] = []
@@ -111,6 +113,15 @@ class FakeController:
         await self._server.wait_closed()
 
     # --- what a test does ---
+
+    def position(self, terminal: str) -> tuple[float, float] | None:
+        """Where it stands, or else its village."""
+        row = self.rows[terminal]
+        if terminal in self.nowhere:
+            return None
+        if row["lat"] is None:
+            return self.county.village(row["village"]).position
+        return row["lat"], row["lon"]
 
     def now(self) -> int:
         return int(time.time() * 1000)
@@ -294,6 +305,7 @@ class FakeController:
             roles=(KeyRole.ACTUAL, KeyRole.EXERCISE, KeyRole.TEST),
             broker=f"mqtt://127.0.0.1:{self._broker}",
             audio=self.url,
+            position=self.position(request.terminal),
         )
         fingerprint = self.codes.pop(request.terminal)
         sealed = answer(request, fingerprint, papers, secrets.token_bytes(KEY_ENTROPY))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from alerts.model import Alert, Area, Info, MsgType, Quake, Reference, Scope, Status
-from controller.desk import Closed, Desk, Held, Released
+from controller.desk import Closed, Held, Released
 from support.county import CONFIG, County
 
 SEISMIC = CONFIG.replace(
@@ -40,7 +40,7 @@ def report(
 
 async def taken(county: County, alert: Alert) -> Released | Held | Closed:
     now = datetime.now(UTC)
-    judged = county.desk.judge(alert, await county.desk.known(), now)
+    judged = county.desk.judging.judge(alert, await county.desk.events.known(), now)
     number = await county.store.journal("bureau", "a", b"{}", f"{id(alert):064x}", 1)
     result = await county.desk.take(alert, judged, feed="bureau", doubts=(), document=number)
     assert isinstance(result, Released | Held | Closed)
@@ -49,10 +49,10 @@ async def taken(county: County, alert: Alert) -> Released | Held | Closed:
 
 def positioned(county: County) -> None:
     """Gives the pack's townships seats on a line going north, 20 km apart, where it has none."""
-    desk: Desk = county.desk
-    here = desk._county
+    judging = county.desk.judging
+    here = judging._county
     townships = tuple(
         replace(t, position=(33.784 + n * 20 / 111.2, 104.363)) for n, t in enumerate(here.townships)
     )
     villages = tuple(replace(v, position=None) for v in here.villages)
-    desk._county = replace(here, townships=townships, villages=villages)
+    judging._county = replace(here, townships=townships, villages=villages)

@@ -1,5 +1,5 @@
-"""`python saboteur.py HOW serve …`: the real program with one promise broken on purpose, and a voice that
-speaks at once. The chaos drill must find it out."""
+"""`python saboteur.py HOW serve …`: the real program with one promise broken on purpose. The chaos drill must
+find it out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 
 from controller import dispatch
 from controller.dispatch import Dispatcher
-from support import crash
 from terminals import delivery
 from terminals.delivery import FactKey, FactValue, State
-from tts.renderer import Renderer
 
 
 async def no_stop(self: Dispatcher, broadcast: str, entry: Any) -> Any:
@@ -32,7 +30,6 @@ def boast(facts: Any, new: Iterable[tuple[FactKey, FactValue]]) -> dict[FactKey,
 
 if __name__ == "__main__":
     how = sys.argv.pop(1)
-    Renderer.render, Renderer.warm = crash.speak, crash.warm  # type: ignore[method-assign, assignment]
     if how == "no_stop":
         Dispatcher.stop = no_stop  # type: ignore[method-assign]
     elif how == "boast":

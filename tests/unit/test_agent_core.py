@@ -38,7 +38,7 @@ from terminals.agent.core import (
     Subscribe,
 )
 from terminals.seal import KeyRing, KeyRole, OpenedCommand, new_signer, open_command
-from terminals.wire import Health, Report, Targets, Time
+from terminals.wire import Health, Hello, Report, Targets, Time
 
 # --- the ordinary road ---
 
@@ -150,6 +150,23 @@ def test_an_expired_command_makes_no_sound() -> None:
     rig.bytes(envelope)
     assert rig.sounding is None
     assert rig.facts() == {(1, "refused", "expired")}
+
+
+def test_whoever_is_sent_expired_commands_says_the_time_it_holds_but_not_to_each() -> None:
+    rig = Rig()
+    rig.wait(HOUR)
+    rig.sync()
+    rig.wait(2 * core_module.DOUBT_GAP_MS)
+
+    def hellos() -> int:
+        return sum(isinstance(m, Hello) for m in rig.sent)
+
+    before = hellos()
+    for n in range(5):
+        rig.give(rig.play(f"old-{n}", issued=EPOCH, not_before=EPOCH, expires=EPOCH + HOUR))
+    assert rig.facts("old-4") == {(1, "refused", "expired")}
+    assert hellos() == before + 1
+    assert rig.hello.floor >= EPOCH + HOUR
 
 
 def test_a_retargeted_command_makes_no_sound() -> None:

@@ -66,6 +66,35 @@ def test_a_set_is_fetched_bit_by_bit_and_told() -> None:
     assert rig.hello.sets == {name: 0}
 
 
+def test_a_set_that_is_withdrawn_is_forgotten_and_one_staged_anew_since_stays() -> None:
+    rig = Rig(held=())
+    manifest = Manifest(clips(1, 2))
+    name = rig.stage(manifest)
+    rig.manifest(name, manifest)
+    assert staged(rig).wanted == 2
+    rig.wait(1_000)
+    withdrawn = {"issued": rig.wire, "expires": rig.wire}
+    rig.stage(manifest, **withdrawn)
+    assert (staged(rig).set, staged(rig).wanted, staged(rig).held, staged(rig).problem) == (name, 0, 0, "")
+    assert rig.core.pinned() == set()
+    rig.sync()
+    assert rig.hello.sets == {}
+    rig.wait(1_000)
+    rig.stage(manifest)
+    rig.stage(manifest, **withdrawn)  # the old word again, by a broker that kept it
+    rig.sync()
+    assert set(rig.hello.sets) == {name}
+
+
+def test_a_withdrawal_survives_a_power_cut() -> None:
+    rig = Rig(held=())
+    manifest = Manifest(clips(1))
+    rig.stage(manifest)
+    rig.stage(manifest, issued=rig.wire, expires=rig.wire)
+    rig.boot()
+    assert rig.core.sets() == {}
+
+
 def test_a_set_makes_no_sound_and_is_no_record() -> None:
     rig = Rig(held=())
     manifest = Manifest(clips(1))

@@ -84,6 +84,24 @@ def test_every_fixed_sentence_of_the_templates_is_a_line() -> None:
     assert {said(text) for text in ZH.fixed_sentences(("rainstorm",))} <= lines
 
 
+def test_an_announcer_reads_what_the_chosen_hazards_say_and_nothing_of_the_others() -> None:
+    for hazard in ("rainstorm", "lightning", "thunder_gust", "dam_break"):
+        lines = {said(line.text) for line in wanted(ZH, Needs(hazards=(hazard,)))[0]}
+        own, generic = ZH.hazards[hazard], ZH.hazards["generic"]
+        assert {said(text) for text in (*own.actions.values(), *own.severe, *own.mild) if text} <= lines
+        theirs = {
+            said(text)
+            for key, one in ZH.hazards.items()
+            for text in (*one.actions.values(), *one.severe, *one.mild)
+            if key not in (hazard, "generic")
+        }
+        shared = {said(t) for one in (own, generic) for t in (*one.actions.values(), *one.severe, *one.mild)}
+        assert not lines & (theirs - shared - {said(t) for t in ZH.all_clear_more})
+        assert not {"台风", "霾"} & lines, "a name alone is never said alone"
+    few, usual = (len(wanted(ZH, Needs(hazards=one))[0]) for one in (("dam_break",), USUAL))
+    assert few < 150 < usual
+
+
 def test_clauses_carry_names_and_colours_and_places_stand_alone() -> None:
     found = texts(Needs(hazards=("rainstorm", "hail"), places=PLACES))
     words = {said(text) for text in found.values()}

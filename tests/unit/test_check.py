@@ -19,6 +19,7 @@ from tts.check import (
     speech_faults,
     syllables,
 )
+from tts.verdict import doubt
 
 WORDS = "请立即转移到安全地带不要过河"
 
@@ -121,6 +122,47 @@ def test_a_wrong_number_place_or_action_is_missed_by_name(heard: str, missing: t
     verdict = compare(TEXT, heard, places=["舟曲县"])
     assert set(missing) <= set(verdict.missing)
     assert not verdict.ok
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "missing"),
+    [
+        ("请在六小时内撤离", "请在九小时内撤离", "六小时"),
+        ("阵风8级", "阵风9级", "八级"),
+        ("停课1天", "停课7天", "一天"),
+        ("有5到6级大风", "有3到6级大风", "五级"),
+        ("有5到6级大风", "有5到7级大风", "六级"),
+        ("响应提升为二级", "响应提升为三级", "二级"),
+    ],
+)
+def test_a_number_of_one_digit_is_missed_before_its_unit(text: str, heard: str, missing: str) -> None:
+    verdict = compare(text, heard)
+    assert verdict.missing == (missing,)
+    assert not verdict.ok
+    assert compare(text, text).ok
+
+
+def test_what_is_no_number_may_be_written_otherwise() -> None:
+    text = "三眼峪沟一定可能发生泥石流，请注意防范"
+    assert compare(text, text.replace("三", "山")).missing == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "added"),
+    [
+        ("请下游群众立即撤离河道", "请下游群众不要撤离河道", "不要"),
+        ("暴雨红色预警信号现在生效", "暴雨红色预警信号现在解除", "解除"),
+        ("这是一次应急广播", "这是一次应急演练", "演练"),
+    ],
+)
+def test_a_word_that_turns_the_message_round_is_told_when_it_was_added(
+    text: str, heard: str, added: str
+) -> None:
+    verdict = compare(text, heard)
+    assert verdict.added == (added,)
+    assert not verdict.ok
+    assert f"heard, but not in the text: {added}" in doubt(verdict)
+    assert compare(heard, heard).added == ()
 
 
 def test_what_was_said_twice_is_heard_when_it_was_heard_once() -> None:

@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from controller.cli import checks
 from controller.cli.outcome import Code, Failure
 from tts import recogniser, trial
+from tts.audio import RATE
 from tts.check import Fault, Finding, Verdict
 from tts.trial import SENTENCES, TARGETS, Heard, score
+from tts.voice import Speech
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +104,35 @@ def test_the_40_sentences_are_different_and_hold_numbers_places_and_actions() ->
     assert sum(any(c.isdigit() for c in s) for s in SENTENCES) >= 15
     assert sum("请" in s for s in SENTENCES) >= 15
     assert TARGETS == {None: 0.02, 15.0: 0.08, 5.0: 0.12, 0.0: 0.25}
+
+
+async def test_a_trial_hears_sentences_together_as_a_message_says_them() -> None:
+    spoken: list[tuple[str, ...]] = []
+
+    class Voice:
+        async def speak(self, sentences: Sequence[str], **_: object) -> Speech:
+            spoken.append(tuple(sentences))
+            noise = np.random.default_rng(1).standard_normal(RATE * len(sentences)).astype("<f4")
+            return Speech(pcm=noise.tobytes(), sample_rate=RATE, seconds=len(sentences))
+
+    class Ear:
+        async def hear(self, sound: bytes, *, deadline_s: float) -> str:
+            return "".join(spoken[-1])
+
+    found = [
+        one
+        async for one in trial.trial(
+            Voice(),  # type: ignore[arg-type]
+            Ear(),  # type: ignore[arg-type]
+            voice="v",
+            preset="horn",
+            speed=0.9,
+            noises=(None,),
+            sentences=SENTENCES[:6],
+            together=4,
+        )
+    ]
+    assert spoken == [SENTENCES[:4], SENTENCES[4:6]]
+    assert [one.sentences for one in found] == [4, 2]
+    assert [row.sentences for row in score(found)] == [6]
+    assert [row.ser for row in score(found)] == [0]

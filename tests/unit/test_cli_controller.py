@@ -595,7 +595,7 @@ LOOKS = [
     (["broadcast", "show", "B1"], "B1", {"en": "accepted", "zh": "已接收"}),
     (["broadcast", "list"], "B1", {"en": "sending", "zh": "播发中"}),
     (["terminal", "list", "--village", "城关镇"], "t-1", {"en": "enrolled", "zh": "已入网"}),
-    (["terminal", "show", "t-1"], "volume: 80", {"en": "health", "zh": "状况"}),
+    (["terminal", "show", "t-1"], ": 80 %", {"en": "health", "zh": "状况"}),
     (["audit", "--subject", "A1"], "alert.approve", {"en": "who", "zh": "做了什么"}),
 ]
 

@@ -24,7 +24,7 @@ def sheet(*broken: str) -> Sheet:
     promises = tuple(
         Promise(key, key not in broken, FIGURES, ("sim-00007: B1",) if key in broken else ()) for key in KEYS
     )
-    return Sheet("chaos", 200, 5, 20.0, "mosquitto", 33.3, promises)
+    return Sheet("chaos", 200, 5, 20.0, "mosquitto", "hum", 33.3, promises)
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def test_whatever_sounds_or_silences_can_be_asked_first():
     careful -= {"bank cut", "terminal import", "tts prepare"}  # the same
     assert careful == {
         "alert send", "exercise send", "test send", "exercise siren", "alert approve", "alert cancel",
-        "broadcast stop", "broadcast air",
+        "broadcast stop", "broadcast air", "standing send", "standing drop",
     }  # fmt: skip
     asked = {n.removeprefix("fenghuo ") for n, c in found.items() if any("--yes" in p.opts for p in c.params)}
     assert asked == careful | {"terminal retire", "terminal replace"}  # which change the register only

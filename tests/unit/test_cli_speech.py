@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.cli.outcome import Code
 from controller.cli.program import run
 
 
@@ -136,3 +137,9 @@ def test_playing_without_pyaudio_says_how_else(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     with pytest.raises(sounds.Failure, match="PyAudio"):
         sounds.played(b"")
+
+
+def test_the_voices_are_those_of_the_configuration_that_the_environment_names(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("FENGHUO_CONFIG", str(tmp_path / "county.yaml"))
+    assert run(["tts", "voices"]) == Code.CONFIG
+    assert "county.yaml" in capsys.readouterr().err

@@ -87,7 +87,7 @@ def test_the_sets_are_listed_shown_offered_and_dropped_in_both_languages(
         assert run(["stage", *arguments]) == Code.DONE
     told = capsys.readouterr()
     assert "75 %" in told.out
-    assert "fetch 1" in told.out
-    assert held in told.err
+    assert {"en": "could not be fetched (fetch) × 1", "zh": "（fetch） × 1"}[language] in told.out
+    assert f"fenghuo stage show {held}" in told.err
     assert run(["stage", "show", held, "--json"]) == Code.DONE
     assert json.loads(capsys.readouterr().out)["cover"]["whole"] == 3

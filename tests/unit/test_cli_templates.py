@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
+import shutil
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from controller.cli import templates
 from controller.cli.program import run
 from tts.phrases import Status
 from tts.script import ScriptRequest, compose_all
@@ -154,6 +158,46 @@ def test_the_page_for_the_browser_carries_every_line_and_no_address(tmp_path: Pa
     assert 'dir="rtl"' in text
     assert "http" not in text
     assert "{places}" in text
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+AN_AUTHOR = """
+const fill = (n, text, mark) => {
+  const td = document.querySelectorAll("tbody tr")[n].children;
+  td[4].firstChild.value = text; td[5].firstChild.checked = mark;
+  td[4].firstChild.dispatchEvent(new Event("input", {bubbles: true}));
+};
+fill(0, '=1+"1"', true); fill(1, "ئا، ب", true);
+const before = unsaved;
+HTMLAnchorElement.prototype.click = function () { this.id = "done"; };
+const blobs = []; URL.createObjectURL = (blob) => { blobs.push(blob); return "x:"; };
+save();
+blobs[0].text().then((text) => { document.body.textContent = JSON.stringify([before, unsaved, text]); });
+</script></html>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+def test_what_is_written_in_a_browser_comes_back_as_the_sheet_that_is_imported(tmp_path: Path) -> None:
+    page = tmp_path / "ug.html"
+    assert run(["tts", "sheet", "ug", "--out", str(page)]) == 0
+    page.write_text(page.read_text("utf-8").replace("</script></html>", AN_AUTHOR), "utf-8")
+    told = subprocess.run(
+        [
+            CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000",
+            f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri(),
+        ],
+        capture_output=True, timeout=120,
+    ).stdout.decode()  # fmt: skip
+    body = html.unescape(told[told.index("<body") :])
+    before, after, text = json.loads(body[body.index("[") : body.rindex("]") + 1])
+    assert (before, after) == (True, False), "closing the page before it was saved is asked about"
+    saved = tmp_path / "ug.csv"
+    saved.write_text(text, "utf-8", newline="")
+    rows = [(words, marked) for _, _, words, marked, _ in templates._filled(saved)]
+    assert len(rows) == len(load("ug").lines())
+    assert rows[:2] == [('=1+"1"', True), ("ئا، ب", True)]
+    assert "'=1+" in text, "to a spreadsheet it is no formula"
 
 
 def test_the_table_counts_every_language(capsys) -> None:

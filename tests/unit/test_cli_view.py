@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from controller.cli import view
+from controller.cli import call, say, view
 from support import fake_desk as fake
 
 
@@ -92,3 +92,54 @@ def test_without_a_terminal_a_line_is_said_only_when_the_counts_change(monkeypat
     lines = console.file.getvalue().splitlines()
     assert ["played 0" in lines[0], "played 1" in lines[1], "played 2" in lines[2]] == [True] * 3
     assert len(lines) == 3
+
+
+@pytest.mark.parametrize(("lang", "shown"), [("en", "being voiced until now"), ("zh", "正在合成语音")])
+def test_while_a_message_is_voiced_the_picture_says_how_long_that_has_taken(lang, shown):
+    voicing = {**fake.broadcast(played=0, state="voicing", waiting=3), "voiced": None, "done": None}
+    assert shown in drawn(view.render_live(voicing, lang))
+    assert shown not in drawn(view.render_live(fake.broadcast(), lang))
+
+
+@pytest.mark.parametrize(
+    ("lang", "shown"),
+    [
+        ("en", "refused: it does not know the signing key (unknown-key); no report, never seen"),
+        ("zh", "拒收：不认识的签名密钥（unknown-key）；无回报，从未上线"),
+    ],
+)
+def test_why_a_village_heard_nothing_is_told_in_words(lang, shown):
+    silent = {
+        "village": "杰迪村",
+        "township": "立节镇",
+        "targeted": 2,
+        "words": ["refused unknown-key", "no report, never seen"],
+    }
+    said = " ".join(drawn(view.render_summary({**fake.broadcast(), "mute": [silent]}, lang)).split())
+    assert shown in said
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_an_id_and_a_time_of_a_table_are_never_broken_and_nothing_is_cut(monkeypatch, capsys, width):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    monkeypatch.setattr(say, "console", lambda **_: console)
+    why = "没有任何现成声音：请录音；在此之前用普通话播" * 3
+    row = {"id": "s-939b57cd2f948b9a", "at": "2026-11-23 07:48:45", "count": "208/212", "why": why}
+    call.table([row], {"编号": "id", "时间": "at", "已存": "count", "原因": "why"}, as_json=False)
+    said = capsys.readouterr().out
+    assert all(row[name] in said for name in ("id", "at", "count"))
+    told = "".join(line[-(width - 50) :].strip() for line in said.splitlines()[1:])
+    assert told.endswith("用普通话播")
+    assert said.count("录") == 3
+
+
+def test_a_table_that_is_too_narrow_for_its_ids_wraps_them_and_cuts_nothing(monkeypatch, capsys):
+    console = Console(file=io.StringIO(), width=30, color_system=None)
+    monkeypatch.setattr(say, "console", lambda **_: console)
+    row = {"id": "s-939b57cd2f948b9a", "at": "2026-11-23 07:48:45", "why": "hash-mismatch"}
+    call.table([row], {"id": "id", "time": "at", "why": "why"}, as_json=False)
+    said = capsys.readouterr().out
+    lines = said.splitlines()[1:]
+    for name, begin, end in (("id", 0, 9), ("at", 11, 19), ("why", 21, 30)):
+        assert "".join(line[begin:end].strip() for line in lines) == row[name].replace(" ", "")
+    assert max(map(len, lines)) <= 30

@@ -65,6 +65,10 @@ ALARMS: dict[tuple[str, str], tuple[str, ...]] = {
         TRIALS + "test_a_missed_test_is_an_alarm",
         TRIALS + "test_terminals_that_did_not_take_part_are_an_alarm_with_the_command_that_shows_them",
     ),
+    ("controller/app.py", "look_at_clock"): (
+        "tests/e2e/test_faults.py::"
+        "test_clocks_a_day_off_and_an_old_backup_silence_nothing_revive_nothing_and_are_told",
+    ),
     ("controller/app.py", "look_at_feeds"): (
         LESSONS + "test_the_running_controller_notices_by_itself_that_a_feed_is_dead",
     ),
@@ -101,6 +105,9 @@ ALARMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("controller/dispatch.py", "_foreign_word"): (
         TROUBLE + "test_a_second_controller_with_a_copy_of_the_keys_is_told_of",
     ),
+    ("controller/dispatch.py", "_tell_hands"): (
+        "tests/integration/test_standing_messages.py::test_a_hand_is_told_of_to_the_operator_once_for_each_time",
+    ),
     ("controller/dispatch.py", "_answer_hellos"): (
         LESSONS + "test_terminals_that_hold_a_later_time_than_the_controller_are_an_alarm_and_are_obeyed",
     ),
@@ -117,6 +124,14 @@ ALARMS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("controller/intake.py", "_read_and_take"): (
         LESSONS + "test_a_document_that_kills_the_process_twice_is_an_alarm",
+    ),
+    ("controller/intake.py", "_judge_and_take"): (
+        "tests/e2e/test_faults.py::"
+        "test_clocks_a_day_off_and_an_old_backup_silence_nothing_revive_nothing_and_are_told",
+    ),
+    ("controller/staging.py", "_bound"): (
+        "tests/integration/test_staging.py::"
+        "test_while_the_disk_is_full_only_each_terminals_last_word_waits_and_no_more_than_the_bound",
     ),
     ("controller/intake.py", "_poison"): (
         "tests/integration/test_desk.py::test_an_unforeseen_error_quarantines_one_document_with_an_alarm",

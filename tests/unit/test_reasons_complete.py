@@ -37,6 +37,7 @@ UNSEEN_FILES: Final = {
     "terminals/agent/settings.py": "read at the terminal, by whoever stands there",
     "terminals/agent/state.py": "read at the terminal, by whoever stands there",
     "tts/floor/make.py": "run by a developer",
+    "simulators/hum.py": "what a drill's voice answers to our own program",
     "simulators/chaos.py": "details of a drill's log; the sheet is worded in both languages",
     "tts/worker.py": "another process; its words reach logs only",
     "simulators/broker.py": "configuration of a broker",

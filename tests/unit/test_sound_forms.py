@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from alerts import hazards
+from alerts.model import Colour
 from controller.cli.picture import picture
+from terminals.agent.choice import generic_names
 from tts import audio, floor
 from tts.audio import PRESETS, RATE, db, loudness, true_peak
 from tts.voice import Signal, SirenPermit, Speaker, VoiceError, signal_for
@@ -190,6 +192,33 @@ def test_the_floor_of_a_hazard_is_only_for_its_actual_warning() -> None:
     assert floor.generic("actual", "first", "unknown") == floor.generic("actual")
     assert floor.signal("earthquake") is Signal.QUAKE
     assert floor.signal("notice") is Signal.NOTICE
+
+
+def test_the_end_of_a_notice_neither_repeats_it_nor_ends_a_warning() -> None:
+    held = {entry.name: entry.record for entry in floor.manifest()}
+    for key in hazards.NOTICES:
+        _, record = floor.generic("actual", "cancel", key)
+        assert record.text == "".join(floor.sentences("notice"))
+        assert not any(word in record.text for word in ("停水", "停电", "预警", "解除"))
+        for stage in ("first", "cancel"):  # a terminal cannot tell them apart: one signal
+            which = signal_for("actual", None, stage, key)  # type: ignore[arg-type]
+            found = next(held[n] for n in generic_names("actual", key, which) if n in held)
+            assert found == record
+        assert floor.generic("exercise", "cancel", key) == floor.generic("exercise")
+        assert floor.generic("actual", "first", key)[1].text == "".join(floor.sentences(key))
+    warned = signal_for("actual", Colour.RED, "first", "rainstorm")
+    assert generic_names("actual", "rainstorm", warned)[0] == "floor/actual/rainstorm/first"
+
+
+def test_the_picture_names_a_voice_in_chinese_with_or_without_a_chinese_font(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from PIL import Image
+
+    clip = encode(babble(1), RATE, "wav")
+    monkeypatch.setattr("controller.map.cjk_font", lambda: None)
+    bare = Image.open(io.BytesIO(picture([("县里的声音", clip)])))
+    assert bare.height == Image.open(io.BytesIO(picture([("ours", clip)]))).height
 
 
 def test_the_picture_shows_every_sound_under_its_name() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from config.counties import load_county
 from controller.store.records import BroadcastRow, BroadcastState
-from controller.summary import Summary, summarise
+from controller.summary import Summary, chain, summarise, unheard
 from terminals import delivery
 from terminals.broadcast import Broadcast, Kind, Lane, Priority, Variant
 from terminals.delivery import Facts, State
@@ -91,3 +91,37 @@ def test_the_achieved_spread_counts_who_was_on_time_and_whose_clock_is_not_known
     assert together.spread_ms == (late if started == 2 else None)
     assert together.error_ms == 7
     assert together.unmeasured == started - 1
+
+
+def test_a_terminals_chain_is_in_the_order_in_which_it_happened_and_says_what_is_known() -> None:
+    facts: Facts = {
+        (2, State.SENT, ""): (T0 + 9_000, ""),
+        (1, State.FAILED, "fetch"): (T0 + 4_000, "404"),
+        (1, State.ACCEPTED, ""): (T0 + 100, ""),
+        (1, State.SENT, ""): (T0, ""),
+        (2, State.INTERRUPTED, ""): (T0 + 12_000, ""),
+        (2, State.PLAYING, ""): (T0 + 11_000, ""),
+    }
+    found = chain(facts, T0 + 12_000)
+    assert [(s.attempt, s.state) for s in found.steps] == [
+        (1, State.SENT), (1, State.ACCEPTED), (1, State.FAILED),
+        (2, State.SENT), (2, State.PLAYING), (2, State.INTERRUPTED),
+    ]  # fmt: skip
+    assert (found.steps[2].reason, found.steps[2].detail) == ("fetch", "404")
+    assert found.sounded, "what was cut short was heard"
+    assert found.state is State.INTERRUPTED
+    silent = chain({}, None, replaced_by="B2")
+    assert (silent.words, silent.sounded, silent.steps) == ("not sent: B2 replaced it", False, ())
+
+
+def test_a_message_is_unheard_only_where_none_of_its_broadcasts_has_sounded() -> None:
+    """The lead was heard at t-1 and cut short at t-0; t-2 refused both; t-9 was in neither."""
+    cut: Facts = {**SENT, (1, State.PLAYING, ""): (T0, ""), (1, State.INTERRUPTED, ""): (T0 + 5, "")}
+    refused: Facts = {**SENT, (1, State.REFUSED, "expired"): (T0 + 5, "")}
+    lead = told({"t-0": cut, "t-1": PLAYED, "t-2": SENT})
+    whole = replace(told({"t-0": SENT, "t-1": SENT, "t-2": refused}), id="B2")
+    everywhere = ("t-0", "t-1", "t-2")
+    [(broadcast, missing)] = unheard([(lead, everywhere), (whole, everywhere)])
+    assert (broadcast, missing.terminal, missing.reason) == ("B2", "t-2", "expired")
+    assert {m.terminal for _, m in unheard([(whole, everywhere)])} == set(everywhere)
+    assert unheard([]) == ()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tts import audio
 from tts.audio import RATE, TARGET_LUFS, Sound, check_speech, db, loudness, true_peak
@@ -55,6 +57,30 @@ def test_true_peak_sees_between_the_samples() -> None:
     between = np.sin(2 * np.pi * 6000 * np.arange(RATE) / RATE + np.pi / 4).astype(np.float32)
     assert db(float(np.abs(between).max())) == pytest.approx(-3.01, abs=0.02)
     assert true_peak(between) == pytest.approx(0.0, abs=0.3)
+
+
+@pytest.mark.parametrize("length", [1, 2, 11, 23, 24, 25, 47, 48, 49, 997, 3 * RATE])
+def test_looking_only_near_the_loudest_samples_finds_the_peak_of_all(length: int) -> None:
+    taps, phases = 24, 4
+    n = np.arange(taps * phases) - taps * phases / 2
+    kernel = np.sinc(n / phases) * np.kaiser(taps * phases + 1, 8.0)[:-1]
+    rng = np.random.default_rng(length)
+    wild = rng.standard_normal(length)
+    for sound in (wild, wild * np.linspace(0, 1, length) ** 9, wild * rng.uniform(0, 1, length) ** 9):
+        filled = np.zeros(length * phases)
+        filled[::phases] = sound
+        everywhere = np.convolve(filled, kernel)
+        wanted = db(float(np.abs(everywhere).max()))
+        assert true_peak(sound.astype(np.float32)) == pytest.approx(wanted, abs=0.01)
+
+
+@given(
+    values=st.lists(st.floats(0, 1), min_size=1, max_size=60), width=st.integers(min_value=1, max_value=60)
+)
+def test_the_lowest_of_neighbours_is_their_minimum(values: list[float], width: int) -> None:
+    width = min(width, len(values))
+    wanted = [min(values[i : i + width]) for i in range(len(values) - width + 1)]
+    assert audio._lowest(np.array(values), width).tolist() == wanted
 
 
 def test_filters_in_blocks_equal_the_recursion() -> None:

@@ -336,6 +336,8 @@ def test_numbers_are_read_in_the_digits_and_words_of_the_language(
         ("再说一遍。", "once more", "ug", "no letter of Uyghur"),
         ("走50米。", "གོམ་ 500", "bo", "numbers 500 instead of 50"),
         ("走50米。", "གོམ་", "bo", "numbers none instead of 50"),
+        ("不要过河，不要过桥。", "唔好过河，要过桥。", "yue", "a 不 of the Mandarin is lost"),
+        ("请过桥。", "다리를 건너지 마십시오.", "ko", "says not where"),
         ("再说一遍。", "ཡང་\u202e", "bo", "invisible"),
         ("再说一遍。", "ཡང་\n", "bo", "control"),
         ("再说一遍。", "ཡང་ http://a.cn", "bo", "web address"),

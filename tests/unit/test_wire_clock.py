@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.clock import LONGEST_JUMP_MS, TOLERANCE_MS, WITNESSES, WireClock
+from controller.clock import LONGEST_JUMP_MS, TOLERANCE_MS, WITNESSES, Steps, WireClock
 
 DAY = 86_400_000
 NOW = 1_800_000_000_000
@@ -65,3 +65,15 @@ def test_a_terminal_within_tolerance_is_no_witness() -> None:
     assert wire.witness("t1", NOW + TOLERANCE_MS, NOW, 0, fleet=1) is None
     assert wire.now(NOW, 0) == NOW
     assert LONGEST_JUMP_MS > DAY
+
+
+def test_a_jump_of_the_time_of_day_is_told_once_each_way_and_drift_is_not() -> None:
+    steps = Steps(NOW)
+    for n in range(1, 100):  # a second an hour, for days
+        assert steps.look(NOW + n * 3_601_000, n * 3_600_000) is None
+    mono = 99 * 3_600_000
+    wall = NOW + 99 * 3_601_000
+    assert "has jumped from" in (steps.look(wall + DAY, mono) or "")
+    assert steps.look(wall + DAY + 10_000, mono + 10_000) is None
+    assert steps.look(wall + 20_000, mono + 20_000) is not None
+    assert steps.look(wall + 30_000, mono + 30_000) is None

@@ -27,8 +27,6 @@ SECONDS: Final = range(1, 61)
 NUMBERLESS: Final = "quake/-"
 VERSION: Final = "1"
 """Of the words: part of what a kept clip is known by."""
-INTENSITIES: Final = range(4, 13)
-"""Degrees of GB/T 17742 that people feel indoors and are told of (alerts.intensity)."""
 
 # The number early, and nothing before it but what it is about: every word costs 0.2 s of those that are left.
 _CLAUSE: Final = "地震波还有{seconds}秒到达，请立即避险！"
@@ -36,7 +34,6 @@ _CLAUSE: Final = "地震波还有{seconds}秒到达，请立即避险！"
 _NUMBERLESS: Final = "地震预警！请立即避险，蹲下护住头，远离门窗！"
 _DRILL: Final = ("这是演练！地震波还有{seconds}秒到达，请立即避险！", "这是演练，不是真实预警。")
 _DRILL_NUMBERLESS: Final = ("这是演练！请立即避险，蹲下护住头，远离门窗！", "这是演练，不是真实预警。")
-_INTENSITY: Final = "预计这里的地震烈度是{degree}度。"
 
 
 class CountdownError(BankError):
@@ -70,11 +67,6 @@ def sentences(language: str = "zh", kind: CountdownKind = "actual") -> dict[str,
         number = "两" if seconds == 2 else quantity(str(seconds))
         said[name(seconds)] = tuple(s.format(seconds=number) for s in (_DRILL if drill else (_CLAUSE,)))
     return said
-
-
-def intensities() -> dict[str, str]:
-    """Key of the bank → the Mandarin clause that names a felt intensity."""
-    return {f"intensity-{n}": _INTENSITY.format(degree=quantity(str(n))) for n in INTENSITIES}
 
 
 async def countdown(

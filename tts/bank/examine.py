@@ -135,6 +135,8 @@ def _twice(bank: Bank, clips: list[tuple[Line, Sound]]) -> list[Finding]:
                 and sound.likeness(its, shape) > ALIKE_OUTLINE
                 and sound.likeness(sounds, heard) > ALIKE
             ):
+                # Which of the two is the wrong one only a person can hear.
                 out.append(Finding(line.key, Flaw.SAME_SOUND, Grade.ERROR, {"other": other.key}))
+                out.append(Finding(other.key, Flaw.SAME_SOUND, Grade.ERROR, {"other": line.key}))
         near.append((line, heard, shape))
     return out

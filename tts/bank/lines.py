@@ -8,7 +8,7 @@ joined when it is aired: a place, an issuer, a day, an hour, and the words that 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from string import Formatter
@@ -54,14 +54,14 @@ def wanted(templates: Templates, needs: Needs) -> tuple[list[Line], list[str]]:
     clips = countdown.sentences()
     for clip in (countdown.NUMBERLESS, *map(countdown.name, countdown.SECONDS)):
         writer.own(countdown.key(clip), clips[clip][0])
-    for key, text in countdown.intensities().items():
-        writer.own(key, text)
     patterns: list[str] = []
+    theirs = {form for key in (*needs.hazards, "generic") for form in _of_hazard(templates, key)}
     for zh, what in templates.lines().items():
-        kind, _, hazard = what.partition(" ")
+        kind = what.partition(".")[0]
         if kind in ("time", "place", "colour", "name", "amount"):
             continue
-        if kind in ("lead", "action", "guidance") and hazard not in (*needs.hazards, "generic"):
+        # What several hazards say is listed under the first of them only.
+        if kind in ("lead", "action", "guidance") and zh not in theirs:
             continue
         if "{" in zh:
             patterns.append(zh)
@@ -168,6 +168,17 @@ class _Writer:
     def _next(self, kind: str) -> str:
         self._numbers[kind] += 1
         return f"{kind}-{self._numbers[kind]:03d}"
+
+
+def _of_hazard(templates: Templates, key: str) -> Iterator[str]:
+    """What only warnings of this hazard say; nothing for one that says what all say."""
+    if (chosen := templates.hazards.get(key)) is None:
+        return
+    for text in (
+        *chosen.leads.values(), *chosen.sources.values(), *chosen.actions.values(), chosen.clear,
+        *chosen.severe, *chosen.mild,
+    ):  # fmt: skip
+        yield from (text, text.replace("{colour}", ""))
 
 
 def _slots(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from tts.bank.model import Line, State
 
 LABELS: Final = (
     "title", "announcer", "consent", "totals", "how", "missing", "changed", "unwritten", "done",
-    "quake", "intensity", "line", "part", "other",
+    "quake", "line", "part", "other",
 )  # fmt: skip
 """Words that `page` needs: headings, states, and names of the groups by the first part of their keys."""
 
@@ -56,7 +56,7 @@ _OPEN: Final = frozenset((State.UNWRITTEN, State.MISSING, State.CHANGED))
 
 def _group(key: str) -> str:
     first = key.partition("-")[0]
-    return first if first in ("quake", "intensity", "line", "part") else "other"
+    return first if first in ("quake", "line", "part") else "other"
 
 
 def _row(line: Line, state: State, language: str, labels: Mapping[str, str]) -> str:

