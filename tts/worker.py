@@ -32,6 +32,7 @@ import os
 import queue
 import sys
 import threading
+import traceback
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -405,13 +406,19 @@ def main(argv: list[str] | None = None) -> None:
     requests: _Requests = queue.SimpleQueue()
     worker = Worker(arguments.cache)
     threading.Thread(target=_read_or_exit, args=(sys.stdin.buffer, worker, requests), daemon=True).start()
-    while True:
-        head, payload = requests.get()
-        try:
-            told, sound = worker.answer(head, payload)
-        except VoiceError as error:
-            told, sound = {"error": error.reason.value, "detail": error.detail}, b""
-        write_frame(answers, {"id": head["id"], **told}, sound)
+    try:
+        while True:
+            head, payload = requests.get()
+            try:
+                told, sound = worker.answer(head, payload)
+            except VoiceError as error:
+                told, sound = {"error": error.reason.value, "detail": error.detail}, b""
+            write_frame(answers, {"id": head["id"], **told}, sound)
+    except BaseException:
+        # Not by the interpreter's own end: it aborts while the other thread reads stdin, and its last words
+        # would stand where the traceback's last line belongs.
+        traceback.print_exc()
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ sys.stdout.buffer.write(sounding(text, fault))
 
 # The real worker and the real voice around a model that hums.
 WORKER = """
-import os, sys, time
+import os, sys, time, types
 sys.path[:0] = {path!r}
 import numpy as np
 from tts import worker
@@ -132,7 +132,7 @@ fault = {fault!r}
 open({begun!r}, "w").close()
 
 class Model:
-    def run(self, _, feed):
+    def run(self, _, feed, _options):
         if fault == "crashes":
             os._exit(9)
         if fault == "hangs":
@@ -146,6 +146,7 @@ class Kokoro(kokoro.Kokoro):
     model_sha256 = "0" * 64
     def __init__(self, cache_dir):
         self._session, self._styles, self._kept = Model(), {{}}, cache_dir
+        self._run = types.SimpleNamespace(terminate=False)
         self._vocabulary = {{c: 1 for c in [*map(chr, range(0x3400, 0xa000)), *",.;:!? "]}}
         self._spoken = kokoro.OrderedDict()
         self._reader = self
