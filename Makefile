@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 
-.PHONY: demo test check bench fuzz mosquitto sound listen lock clean
+.PHONY: demo test check bench fuzz mosquitto sound browser listen lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make fuzz       every parser for ten minutes each: hours; FUZZ='--only cap --minutes 1' for less"
 	@echo "make mosquitto  install the production broker (Debian, needs root)"
 	@echo "make sound      install PortAudio, PulseAudio and PyAudio: a real sound card's way (Debian, needs root)"
+	@echo "make browser    install Chromium and a Chinese font: the sheets are looked at as a person sees them (Debian, needs root)"
 	@echo "make listen     install the recogniser that hears whether a voice says what it should; m4a and Opus"
 	@echo "make lock       write the hash-locked dependency files again (needs uv)"
 
@@ -56,6 +57,10 @@ sound: $(VENV)/.run
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends gcc portaudio19-dev pulseaudio pulseaudio-utils libasound2-plugins
 	$(PIP) install --require-hashes --no-deps -r requirements-sound.lock
+
+browser:
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends chromium fonts-wqy-microhei
 
 # Without its dependencies' own locks: those it shares with the program stay as they are.
 listen: $(VENV)/.run

@@ -51,7 +51,7 @@ while size := sys.stdin.buffer.read(4):
         if "no-indoor" in sys.argv and head["speaker"] == "indoor": error = "crashed"
     with open(os.environ["ASKED"], "a") as log: log.write(head["op"] + "\\n")
     told = {"id": head["id"], "seconds": len(data) / 96000 or 1.0, "rate": 24000, "lufs": -15.0, "dbtp": -2.0,
-            "stages": {}, "voice": head.get("voice", ""), "model_sha256": "f", "spoken": said}
+            "stages": {}, "voice": head.get("voice", ""), "model_sha256": "f", "spoken": said, "aloud": said}
     if error: told, data = {"id": head["id"], "error": error, "detail": "on purpose"}, b""
     body = json.dumps({**told, "bytes": len(data)}).encode()
     sys.stdout.buffer.write(struct.pack(">I", len(body)) + body + data); sys.stdout.flush()

@@ -119,7 +119,7 @@ class FakeController:
         row = self.rows[terminal]
         if terminal in self.nowhere:
             return None
-        if row["lat"] is None:
+        if row.get("lat") is None:  # as most of these tests register them
             return self.county.village(row["village"]).position
         return row["lat"], row["lon"]
 

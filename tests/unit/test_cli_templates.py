@@ -177,7 +177,7 @@ blobs[0].text().then((text) => { document.body.textContent = JSON.stringify([bef
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser: make browser")
 def test_what_is_written_in_a_browser_comes_back_as_the_sheet_that_is_imported(tmp_path: Path) -> None:
     page = tmp_path / "ug.html"
     assert run(["tts", "sheet", "ug", "--out", str(page)]) == 0
