@@ -35,7 +35,8 @@ demo: $(VENV)/.run
 	$(VENV)/bin/fenghuo demo
 
 test: $(VENV)/.dev
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 2 --dist loadfile -m "not sound"
+	$(PY) -m pytest -m sound
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

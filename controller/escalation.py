@@ -5,6 +5,7 @@ event stream."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -110,11 +111,15 @@ async def _run(command: Sequence[str]) -> str:
         async with asyncio.timeout(HOOK_TIMEOUT_S):
             code = await process.wait()
     except TimeoutError:
-        process.kill()
-        await process.wait()
+        await _end(process)
         return f"{command[0]} took longer than {HOOK_TIMEOUT_S:.0f} s"
     except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
+        await _end(process)
         raise
     return f"{command[0]} ended with {code}" if code else ""
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        process.kill()
+    await process.wait()

@@ -32,8 +32,8 @@ import os
 import queue
 import sys
 import threading
-import traceback
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -414,7 +414,7 @@ def main(argv: list[str] | None = None) -> None:
             except VoiceError as error:
                 told, sound = {"error": error.reason.value, "detail": error.detail}, b""
             write_frame(answers, {"id": head["id"], **told}, sound)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the process ends with it
         # Not by the interpreter's own end: it aborts while the other thread reads stdin, and its last words
         # would stand where the traceback's last line belongs.
         traceback.print_exc()

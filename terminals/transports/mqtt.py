@@ -234,6 +234,8 @@ def _read_fast(paho: Any, arrived: Callable[[str, bytes], None]) -> None:
             paho._send_puback(number)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
+    if paho._sock is None:
+        raise aiomqtt.MqttError("the broker has gone at once")
     paho._sock = _Buffered(paho._sock)
     paho._handle_publish = handle_publish
 

@@ -15,7 +15,7 @@ from terminals.agent.devices import opener
 from terminals.agent.player import Amplifier, Broken, Job, Player
 
 __all__ = ["horn"]
-pytestmark = [pytest.mark.slow, *NEEDED]
+pytestmark = [pytest.mark.slow, pytest.mark.sound, *NEEDED]
 
 
 class Ear:

@@ -19,7 +19,7 @@ from support.horn_tape import NEEDED, Horn, horn, until_quiet
 from tts.renderer import Renderer
 
 __all__ = ["horn"]
-pytestmark = [pytest.mark.slow, *NEEDED]
+pytestmark = [pytest.mark.slow, pytest.mark.sound, *NEEDED]
 
 COUNTY = """
 county: zhouqu
