@@ -20,6 +20,9 @@ BUFFER_S: Final = 0.08
 """What a device holds ahead. Stop throws it away, so silence comes within one block and this."""
 BLOCK_S: Final = 0.02
 """What is written at once."""
+HELD_S: Final = 0.06
+"""A card is opened with periods of this and holds three, which a stop throws away. With 20 ms a PulseAudio
+without real-time rights starved in one message of three."""
 RATES: Final = (48_000, 44_100)
 """Tried after a clip's own rate, for cards that take only these."""
 
@@ -172,7 +175,7 @@ class SoundCard:
                         format=pyaudio.paFloat32,
                         output=True,
                         output_device_index=self._index(),
-                        frames_per_buffer=int(BLOCK_S * wanted),
+                        frames_per_buffer=int(HELD_S * wanted),
                     )
                 except OSError as error:
                     problem = error
