@@ -142,22 +142,23 @@ async def test_a_device_that_hangs_ends_the_program_and_the_message_sounds_after
     tmp_path: Path, office: Office, state: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(player, "RELEASE_S", 0.1)
-    hangs = threading.Event()
+    writing, lets_go = threading.Event(), threading.Event()
     clip = office.put(wav(tmp_path / "c", speech(0.2)), 0.2)
 
     class Hung(Paced):
         def write(self, block: np.ndarray[Any, Any]) -> None:
-            hangs.wait(LIMIT_S)
+            writing.set()
+            lets_go.wait(LIMIT_S)
 
-    async with hosted(state, Hung) as (host, task):
+    async with hosted(state, Hung) as (_, task):
         await office.play("b1", clips=(clip,))
-        await until(lambda: host.player.busy)
+        await until(writing.is_set)  # one that has not begun to write lets go
         await office.play("b2", clips=(clip,), role="actual", priority=(0, 1, 1, 4))
         with pytest.raises(BaseExceptionGroup) as caught:
             async with asyncio.timeout(LIMIT_S):
                 await task
         assert caught.group_contains(DeviceHangs)
-    hangs.set()
+    lets_go.set()
     async with hosted(state):
         await office.until("b1", 1)
         await office.until("b2", 1)
