@@ -187,10 +187,20 @@ class Run:
 
     @property
     def is_published(self) -> bool:
-        return bool(self.first) and all(c.published is not None for c in self.first)
+        return self.is_for_all(self.first) and all(c.published is not None for c in self.first)
+
+    def is_for_all(self, commands: Sequence[CommandRow]) -> bool:
+        """Whether nobody is left out: a process may have died between two parts of a long list."""
+        plan = self.row.broadcast
+        named = sum(len(c.terminals) for c in commands)
+        return bool(commands) and (bool(plan.groups) or named >= len(plan.terminals))
 
     def command(self, terminal: str, attempt: int) -> CommandRow:
         return self.own.get((terminal, attempt)) or self.first[0]
+
+    def stop_of(self, terminal: str) -> CommandRow | None:
+        """The Stop that is for this terminal, once it is sealed."""
+        return next((c for c in self.stop if c.groups or terminal in c.terminals), None)
 
     def policy(self, terminal: str = "") -> Policy:
         plan = self.row.broadcast
@@ -343,9 +353,7 @@ class Dispatcher:
 
     def prepare(self, row: BroadcastRow) -> list[Commit]:
         """Its first commands, to be counted and sealed in the transaction that stores its plan."""
-        plan = row.broadcast
-        parts = [()] if plan.groups else [tuple(part) for part in _split(plan.terminals)]
-        return [self._play(plan, 1, part) for part in parts]
+        return [self._play(row.broadcast, 1, part) for part in _parts(row.broadcast, ())]
 
     async def resume(self, row: BroadcastRow) -> Run:
         """Take up a broadcast after a restart, exactly where the store left it."""
@@ -485,13 +493,10 @@ class Dispatcher:
     async def _first_publish(self, run: Run) -> None:
         if run.is_published:
             return
-        plan = run.row.broadcast
-        if not run.first:
-            parts = [()] if plan.groups else list(_split(plan.terminals))
-            for part in parts:
-                command = await self._seal_play(run, 1, tuple(part))
-                run.first.append(command)
-                run.own.update({(t, 1): command for t in part})
+        for part in _parts(run.row.broadcast, run.first):
+            command = await self._seal_play(run, 1, part)
+            run.first.append(command)
+            run.own.update({(t, 1): command for t in part})
         now = self.now()
         handed_on = [await self._publish_surely(run, c) for c in run.first if c.published is None]
         run.out.set()
@@ -568,7 +573,7 @@ class Dispatcher:
 
     async def _step(self, run: Run) -> int:
         """Does everything that is due; returns ms until the next thing is."""
-        if run.stopping and not run.stop:
+        if run.stopping and not run.is_for_all(run.stop):
             await self._first_stop(run)
         policy = run.policy()
         now = self.now()
@@ -641,8 +646,8 @@ class Dispatcher:
     async def _repeat(self, run: Run, retry: Mapping[int, list[str]], ask: list[str]) -> None:
         if run.stopping:
             for terminal in (*ask, *(t for group in retry.values() for t in group)):
-                command = next((c for c in run.stop if terminal in c.terminals), run.stop[0])
-                await self._send(terminal, command.envelope, command.expires)
+                if (stop := run.stop_of(terminal)) is not None:
+                    await self._send(terminal, stop.envelope, stop.expires)
             return
         for attempt, terminals in retry.items():
             if attempt > 1 and (missing := [t for t in terminals if (t, attempt) not in run.own]):
@@ -676,8 +681,8 @@ class Dispatcher:
         now = self.now()
         if all(t in run.settled for t in run.facts):
             return  # nothing of it can sound any more
-        for part in [()] if plan.groups else list(_split(plan.terminals)):
-            targets = wire.Targets(plan.groups, tuple(part))
+        for part in _parts(plan, run.stop):
+            targets = wire.Targets(plan.groups, part)
 
             def make(counter: int, targets: wire.Targets = targets) -> CommandRow:
                 expires = max(now + STOP_LIFETIME_MS, plan.expires_ms)
@@ -809,7 +814,7 @@ class Dispatcher:
                     self._metrics.reports_refused.inc()
                     self.complaints.add(terminal, str(error), mono_ms())
                     continue
-                except Exception as error:
+                except Exception as error:  # the bulkhead: no report may silence the others
                     self._metrics.quarantined.labels("report").inc()
                     if self.complaints.add(terminal, f"{error!r} of {payload[:200]!r}", mono_ms()):
                         log.exception("report below %s quarantined", terminal)
@@ -997,9 +1002,9 @@ class Dispatcher:
         """Before the time: a Play that a broker kept for it waits there for the time to be judged by, and
         would sound between that and the Stop."""
         for run in tuple(self.runs.values()):  # others begin and end while one is sent
-            if run.stop and terminal in run.facts and terminal not in run.settled:
-                command = next((c for c in run.stop if terminal in c.terminals), run.stop[0])
-                await self._send(terminal, command.envelope, command.expires)
+            stop = run.stop_of(terminal)
+            if stop is not None and terminal in run.facts and terminal not in run.settled:
+                await self._send(terminal, stop.envelope, stop.expires)
 
     async def _catch_up(self, terminal: str, groups: tuple[str, ...]) -> None:
         """Only the controller decides what a returning terminal gets: what is still valid, at once."""
@@ -1069,6 +1074,15 @@ def _on_the_wire(quake: Quake) -> wire.Quake:
 def clock_of(ms: int) -> str:
     """Wire ms as people in the county read it."""
     return moment(ms).astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _parts(plan: Broadcast, sealed: Sequence[CommandRow]) -> list[tuple[str, ...]]:
+    """The terminals of each command that is still to be sealed beside these: one to the plan's groups, which
+    names none, or as many as its list needs."""
+    if plan.groups:
+        return [] if sealed else [()]
+    named = {terminal for command in sealed for terminal in command.terminals}
+    return [tuple(part) for part in _split([t for t in plan.terminals if t not in named])]
 
 
 def _split(terminals: Sequence[str]) -> Iterable[list[str]]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,9 @@ from controller.dispatch import Dispatcher, Run, Signers
 from controller.keys import CountyKeys, throw_away
 from controller.metrics import Metrics
 from controller.store import Store
-from controller.store.records import AlertRow, AlertState, BroadcastRow, BroadcastState, Entry
+from controller.store.records import AlertRow, AlertState, BroadcastRow, BroadcastState, CommandRow, Entry
 from support.village import Village
-from terminals import delivery
+from terminals import delivery, wire
 from terminals.broadcast import Broadcast, Kind, Lane, Priority, Variant
 from terminals.delivery import State
 from terminals.seal import SOUNDING, KeyRole, report_key
@@ -314,6 +315,62 @@ async def test_a_list_of_single_terminals_reaches_only_them(world: World) -> Non
     run = await world.send(terminals=("sim-00001", "sim-00009"), groups=())
     assert set((await world.settled(run)).values()) == {State.PLAYED}
     assert world.village.heard("B1") == {"sim-00001", "sim-00009"}
+
+
+def dies_after_one(world: World, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """From the next command on, the store takes one, and the process gets no further: that is told."""
+    real, taken, dead = world.store.commit_command, [0], asyncio.Event()
+
+    async def commit(*args: Any, **more: Any) -> CommandRow:
+        if taken[0]:
+            dead.set()
+            await asyncio.Event().wait()
+        taken[0] += 1
+        return await real(*args, **more)
+
+    monkeypatch.setattr(world.store, "commit_command", commit)
+    return dead
+
+
+async def test_killed_between_two_parts_of_a_long_list_the_restart_leaves_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MAX_TARGETS_BYTES", 120)  # ten to a part
+    village = a_village()
+    async with a_world(tmp_path, village, KEYS) as world:
+        village.power_on()
+        dead = dies_after_one(world, monkeypatch)
+        await world.send(groups=())
+        async with asyncio.timeout(LIMIT_S):
+            await dead.wait()
+        [part] = await world.store.commands("B1")
+        assert 0 < len(part.terminals) < len(IDS)
+    async with a_world(tmp_path, village, KEYS) as world:
+        run = await world.dispatcher.resume(await world.store.broadcast("B1"))
+        assert set((await world.settled(run)).values()) == {State.PLAYED}
+        named = [t for c in await world.store.commands("B1") for t in c.terminals]
+        assert sorted(named) == IDS
+    assert village.heard("B1") == set(IDS)
+
+
+async def test_killed_between_two_parts_of_a_long_stop_the_restart_stops_the_others_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MAX_TARGETS_BYTES", 120)
+    village = a_village(play_s=3_600.0)
+    async with a_world(tmp_path, village, KEYS) as world:
+        village.power_on()
+        run = await world.send(groups=())
+        await world.until(run, lambda: set(world.states(run).values()) == {State.PLAYING})
+        dead = dies_after_one(world, monkeypatch)
+        await world.dispatcher.stop("B1", ME)
+        async with asyncio.timeout(LIMIT_S):
+            await dead.wait()
+        assert any(unit.playing for unit in village.units.values())
+    async with a_world(tmp_path, village, KEYS) as world:
+        run = await world.dispatcher.resume(await world.store.broadcast("B1"))
+        assert set((await world.settled(run)).values()) == {State.CANCELLED}
+    assert not any(unit.playing for unit in village.units.values())
 
 
 async def test_a_controller_with_an_old_backup_jumps_above_the_counters_terminals_have_seen(
