@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,7 @@ class ClipStore:
         return self._parts / _checked(sha256)
 
     def check_all(self) -> list[str]:
-        """Make `held` true of the disk. Damaged clips are removed; returns one line for each."""
+        """Make `held` true of the disk. One line for each damaged clip, which is removed."""
         lines = []
         for path in sorted(self._folder.iterdir()):
             if not path.is_file() or not _NAME.fullmatch(path.name):
@@ -53,11 +54,11 @@ class ClipStore:
             if self.check(path.name):
                 self.held.add(path.name)
             else:
-                lines.append(f"clip {path.name[:12]}… was damaged on the disk and is removed")
+                lines.append(f"clip {path.name[:12]}… was damaged on the disk and does not count")
         return lines
 
     def check(self, sha256: str) -> bool:
-        """Whether it is here and whole; what is not is removed. True puts it into `held`."""
+        """Whether it is here and whole; what is not is removed. True puts it into `held`. Never raises."""
         path = self.path(sha256)
         try:
             whole = _hash(path) == sha256
@@ -67,7 +68,8 @@ class ClipStore:
             self.held.add(sha256)
         else:
             self.held.discard(sha256)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only disk keeps it, and it counts for nothing all the same
+                path.unlink()
         return whole
 
     def keep(self, sha256: str, size: int) -> bool:

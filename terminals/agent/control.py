@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from terminals.agent.errors import Refused
 
 if TYPE_CHECKING:
     from terminals.agent.host import Host
+
+log = logging.getLogger(__name__)
 
 SOCKET: Final = "control"
 LONGEST: Final = 4096
@@ -33,7 +36,7 @@ class NotRunning(Exception):
 
 @asynccontextmanager
 async def control(host: Host, folder: Path) -> AsyncIterator[None]:
-    """Answers as long as the block lasts. Raises OSError."""
+    """Answers as long as the block lasts; a disk that takes no socket silences no loudspeaker."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -46,16 +49,12 @@ async def control(host: Host, folder: Path) -> AsyncIterator[None]:
         finally:
             writer.close()
 
-    (folder / SOCKET).unlink(missing_ok=True)
-    handle = os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        # Through the folder's descriptor: the path of a Unix socket has room for 107 bytes.
-        listening.bind(f"/proc/self/fd/{handle}/{SOCKET}")
-        (folder / SOCKET).chmod(0o600)
-        listening.listen(8)
-    finally:
-        os.close(handle)
+        listening = _listening(folder)
+    except OSError as error:
+        log.error("nobody can ask this program anything: %s: %s", folder / SOCKET, error.strerror)
+        yield
+        return
     server = await asyncio.start_unix_server(answer, sock=listening, limit=LONGEST)
     try:
         yield
@@ -63,6 +62,24 @@ async def control(host: Host, folder: Path) -> AsyncIterator[None]:
         server.close()
         with suppress(FileNotFoundError):
             (folder / SOCKET).unlink()
+
+
+def _listening(folder: Path) -> socket.socket:
+    """Raises OSError."""
+    (folder / SOCKET).unlink(missing_ok=True)
+    handle = os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        # Through the folder's descriptor: the path of a Unix socket has room for 107 bytes.
+        listening.bind(f"/proc/self/fd/{handle}/{SOCKET}")
+        (folder / SOCKET).chmod(0o600)
+        listening.listen(8)
+    except OSError:
+        listening.close()
+        raise
+    finally:
+        os.close(handle)
+    return listening
 
 
 async def _obey(host: Host, line: bytes) -> dict[str, Any]:

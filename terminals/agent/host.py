@@ -173,8 +173,10 @@ class Host:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                checking = tasks.create_task(self._check_clips(), name="clips")
                 children = [
-                    tasks.create_task(self._connect(), name="link"),
+                    checking,
+                    tasks.create_task(self._connect(checking), name="link"),
                     tasks.create_task(self._health(), name="health"),
                     tasks.create_task(self._beat(), name="beat"),
                     tasks.create_task(self._watch(), name="crash"),
@@ -210,13 +212,13 @@ class Host:
         if self._leaving is not None and not self._leaving.done():
             self._leaving.set_result(None)
 
-    async def _connect(self) -> None:
+    async def _check_clips(self) -> None:
+        for line in await asyncio.to_thread(self.store.check_all):
+            self._alarm(line)
+
+    async def _connect(self, checking: asyncio.Task[None]) -> None:
         """What lies on the disk first, so that the first hello is true of it."""
-        checking = asyncio.create_task(asyncio.to_thread(self.store.check_all), name="clips")
-        done, _ = await asyncio.wait([checking], timeout=CHECK_S)
-        if done:
-            for line in checking.result():
-                self._alarm(line)
+        await asyncio.wait([checking], timeout=CHECK_S)
         await self.link.run()
 
     async def _watch(self) -> None:

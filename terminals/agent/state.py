@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -55,8 +56,9 @@ class StateFolder:
     # --- one process ---
 
     def lock(self) -> None:
-        """For as long as this process lives. Raises StateError when another one has it."""
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """For as long as this process lives. Raises StateError when another one has it. Only read, so that a
+        disk that has become read-only still lets a board speak after its next start."""
+        self._lock = os.open(self.path / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -151,7 +153,7 @@ class StateFolder:
     # --- manifests of staged sets, by the hash of their bytes ---
 
     def manifests(self) -> tuple[dict[str, Manifest], list[str]]:
-        """Set id → manifest, of those that are whole; and a line for each that is not and was removed."""
+        """Set id → manifest, of those that are whole; and a line for each that is not."""
         found: dict[str, Manifest] = {}
         lines = []
         for path in sorted(self._sets.iterdir()):
@@ -163,7 +165,8 @@ class StateFolder:
                     raise WireError("its hash is another")
                 found[set_id(path.stem)] = decode_manifest(data)
             except (OSError, WireError) as error:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # a read-only disk keeps it, and it counts for nothing all the same
+                    path.unlink()
                 lines.append(f"{path}: damaged ({error}); it will be fetched again")
         return found, lines
 

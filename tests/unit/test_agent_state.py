@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 
 from support.terminal import ACTUAL, EPOCH, ME, RING, SECRET, SERVICE, SIGNERS
 from terminals.agent import settings as board_settings
+from terminals.agent.clips import ClipStore
+from terminals.agent.control import control
 from terminals.agent.core import Core, Durable, Identity, Send, Sound
 from terminals.agent.files import write_whole
 from terminals.agent.health import read_health, read_power
@@ -184,6 +187,60 @@ def test_a_power_cut_while_a_file_is_written_leaves_the_old_or_the_new(
     write_whole(path, new)
     assert path.read_bytes() == new
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on the disk is one that the kernel has mounted read-only."""
+    refused = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    real = os.open
+
+    def opened(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR) or (flags & os.O_CREAT and not Path(path).exists()):
+            raise refused
+        return real(path, flags, *rest, **named)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise refused
+
+    def become() -> None:
+        monkeypatch.setattr(os, "open", opened)
+        for name in ("unlink", "rename", "replace"):
+            monkeypatch.setattr(os, name, refuse)
+        monkeypatch.setattr(socket.socket, "bind", refuse)
+
+    return become
+
+
+async def test_a_disk_that_has_become_read_only_lets_a_board_speak_after_its_next_start(
+    tmp_path: Path, read_only: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    state = folder(tmp_path)
+    state.lock()
+    state.unlock()
+    state.keep_papers(papers())
+    played(state)
+    (tmp_path / "sets" / f"{'1' * 64}.json").write_bytes(b"damaged")
+    store = ClipStore(state.clips, budget=1 << 20, keep_free=0)
+    store.path("2" * 64).write_bytes(b"damaged")
+    (tmp_path / "control").touch()  # left there by a power cut
+    read_only()
+
+    state = StateFolder(tmp_path)
+    state.lock()
+    with pytest.raises(StateError, match="another fenghuo-terminal"):
+        StateFolder(tmp_path).lock()
+    assert state.papers() == papers()
+    durable, lines, lost = state.load()
+    assert (set(durable.records), lines, lost) == ({"b1"}, [], False)
+    manifests, bad = state.manifests()
+    assert (manifests, len(bad)) == ({}, 1)
+    store = ClipStore(state.clips, budget=1 << 20, keep_free=0)
+    assert len(store.check_all()) == 1
+    assert store.held == set()
+    async with control(cast(Any, None), tmp_path):
+        assert "nobody can ask this program anything" in caplog.text
+    state.unlock()
 
 
 def test_a_damaged_file_is_set_aside_and_not_lost(tmp_path: Path) -> None:
