@@ -86,9 +86,10 @@ _FLOOR_RANK: Final = 25
 # What anybody can make a terminal say of our broadcast, by giving it something else under its name: perhaps
 # ours has not come at all (docs/security.md, "a broker").
 _FORGEABLE: Final = frozenset({"malformed", "unsigned", "unknown-key", "bad-signature", "wrong-role"})
-# Worth another attempt: the cause may be gone when the terminal tries again. A lapsed window or a dead
-# amplifier will not mend itself within a warning.
-_RETRYABLE: Final = frozenset({"fetch", "hash-mismatch", "device-busy", FORGOTTEN}) | _FORGEABLE
+# Worth another attempt: the cause may be gone when the terminal tries again. Whose device did not start has
+# begun anew meanwhile (docs/terminal.md, "Sound"). A lapsed window or a dead amplifier will not mend itself
+# within a warning.
+_RETRYABLE: Final = frozenset({"fetch", "hash-mismatch", "device-busy", "no-start", FORGOTTEN}) | _FORGEABLE
 # After these a standing message is not kept any more: the key that sealed it has left the ring, or (which the
 # controller itself records) the terminal was enrolled anew.
 _LETS_GO: Final = frozenset({"unknown-key", FORGOTTEN})

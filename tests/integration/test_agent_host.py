@@ -17,13 +17,14 @@ import pytest
 
 from simulators.broker import EmbeddedBroker
 from support.board import ME, Office, speech, wav
-from terminals.agent import core, player
+from terminals.agent import core, loudspeaker, player
+from terminals.agent.clips import ClipStore
 from terminals.agent.devices import Opener, Paced
 from terminals.agent.host import DeviceHangs, Host, Refused, _first_silences
 from terminals.agent.settings import Settings, Sound
 from terminals.agent.state import StateFolder
 from terminals.agent.systemd import Systemd
-from terminals.delivery import State
+from terminals.delivery import Policy, Send, State, Tried, next_action
 from terminals.enrolment import KEY_ENTROPY, Applicant
 
 LIMIT_S = 30
@@ -138,6 +139,42 @@ async def test_one_copy_is_enough(tmp_path: Path, office: Office, state: StateFo
         assert host.status()["last_sound"]["broadcast"] == "b1"
 
 
+async def test_clips_that_take_long_to_check_keep_nobody_off_line_and_what_is_wrong_is_still_told(
+    state: StateFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    goes_on = threading.Event()
+    bugs: list[Exception] = []
+
+    def slow(self: ClipStore) -> list[str]:
+        goes_on.wait(LIMIT_S)
+        for bug in bugs:
+            raise bug
+        return ["clip 1234 was damaged"]
+
+    monkeypatch.setattr("terminals.agent.host.CHECK_S", 0.05)
+    monkeypatch.setattr(ClipStore, "check_all", slow)
+    async with hosted(state):
+        goes_on.set()
+        await until(lambda: "clip 1234 was damaged" in caplog.text)
+    goes_on.clear()
+    bugs.append(ZeroDivisionError("a bug"))
+    async with hosted(state) as (_, task):
+        goes_on.set()
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with asyncio.timeout(LIMIT_S):
+                await task
+        assert caught.group_contains(ZeroDivisionError)
+    goes_on.clear()
+    async with hosted(state):
+        assert "clips" in names()
+    assert "clips" not in names()
+    goes_on.set()
+
+
+def names() -> set[str]:
+    return {task.get_name() for task in asyncio.all_tasks()}
+
+
 async def test_a_device_that_hangs_ends_the_program_and_the_message_sounds_after_the_restart(
     tmp_path: Path, office: Office, state: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +199,36 @@ async def test_a_device_that_hangs_ends_the_program_and_the_message_sounds_after
     async with hosted(state):
         await office.until("b1", 1)
         await office.until("b2", 1)
+
+
+async def test_a_device_that_hangs_in_its_first_message_ends_the_program_and_a_further_attempt_sounds(
+    tmp_path: Path, office: Office, state: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(player, "RELEASE_S", 0.1)
+    monkeypatch.setattr(loudspeaker, "START_MS", 300)
+    clip = office.put(wav(tmp_path / "c", speech(0.2)), 0.2)
+    lets_go = threading.Event()
+
+    class Hung(Paced):
+        def write(self, block: np.ndarray[Any, Any]) -> None:
+            lets_go.wait(LIMIT_S)
+
+    async with hosted(state, Hung) as (_, task):
+        await office.play("b1", clips=(clip,))
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with asyncio.timeout(LIMIT_S):
+                await task
+        assert caught.group_contains(DeviceHangs)
+    lets_go.set()
+    await office.until("b1", 1, State.FAILED)
+    assert office.ending("b1", ME) == (State.FAILED, "no-start")
+    now = office.now()
+    policy = Policy(expires=now + 60_000, seconds=0.2, quiet=300)
+    again = next_action(office.facts["b1"][ME], Tried(1, now - 10_000, now - 1), now, policy)
+    assert again == Send(2)
+    async with hosted(state):
+        await office.play("b1", clips=(clip,), attempt=again.attempt)
+        await office.until("b1", 1)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
