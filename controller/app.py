@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,13 +53,13 @@ from controller.rings import Rings, signers_of
 from controller.staging import Staging
 from controller.store import Store, StoreError, Unknown
 from controller.store.records import BroadcastRow, BroadcastState, HeardRow, TerminalRow
-from controller.summary import Chain, Summary, chain, summarise
+from controller.summary import Chain, Summary, chain, place_of, summarise
 from controller.trials import TrialError, Trials
 from controller.vigil import Vigil
 from controller.voicing import Voicing
 from simulators.broker import EmbeddedBroker
 from terminals import delivery
-from terminals.model import is_simulated
+from terminals.model import Terminal, is_simulated
 from terminals.seal import KeyRole
 from terminals.transports.mqtt import Endpoint, MqttTransport
 from terminals.wire import Health
@@ -313,40 +313,42 @@ class App:
                 await run.changed.wait_for(lambda: run.version != before)
 
     async def terminal_rows(self) -> list[dict[str, object]]:
-        now = self.dispatcher.now()
-        rows: list[dict[str, object]] = []
-        for row in await self.store.terminals():
-            t = row.terminal
-            village = self.county.village(t.village)
-            seen = self.dispatcher.online.get(t.id)
-            rows.append(
-                {
-                    "id": t.id,
-                    "name": t.name,
-                    "village": village.name,
-                    "township": self.county.township(village.township_key).name,
-                    "village_key": t.village,
-                    "lat": t.lat,
-                    "lon": t.lon,
-                    "languages": list(t.languages),
-                    "speaker": t.speaker,
-                    "codecs": list(t.codecs),
-                    "enrolled": t.enrolled,
-                    "simulated": is_simulated(t.id),
-                    "last_seen": moment(max(row.last_seen or 0, seen or 0))
-                    if row.last_seen or seen
-                    else None,
-                    "online": seen is not None and now - seen < ONLINE_MS,
-                    "health": msgspec.json.decode(row.health) if row.health else {},
-                    "refused_reports": self.dispatcher.complaints.of(t.id),
-                }
-            )
-        return rows
+        return [
+            self.terminal_row(row.terminal, row.last_seen, row.health) for row in await self.store.terminals()
+        ]
+
+    def terminal_row(
+        self, t: Terminal, last_seen: int | None = None, health: bytes | None = None
+    ) -> dict[str, object]:
+        """As `web.models.TerminalOut`. `last_seen` and `health`: of its last hello, as the store has them."""
+        township, village = place_of(t.village, self.county)
+        seen = self.dispatcher.online.get(t.id)
+        last = max(last_seen or 0, seen or 0)
+        return {
+            "id": t.id,
+            "name": t.name,
+            "village": village,
+            "township": township,
+            "village_key": t.village,
+            "lat": t.lat,
+            "lon": t.lon,
+            "languages": list(t.languages),
+            "speaker": t.speaker,
+            "codecs": list(t.codecs),
+            "enrolled": t.enrolled,
+            "simulated": is_simulated(t.id),
+            "last_seen": moment(last) if last else None,
+            "online": seen is not None and self.dispatcher.now() - seen < ONLINE_MS,
+            "health": msgspec.json.decode(health) if health else {},
+            "refused_reports": self.dispatcher.complaints.of(t.id),
+        }
 
     async def readiness(self) -> Board:
         """Which loudspeakers would sound now, by what they said themselves, authenticated. Raises
         StoreError."""
-        rows, heard = await self.store.terminals(), await self.store.heard()
+        ours = self.register.terminals  # without those whose village is gone: the alarm has named them
+        rows = [row for row in await self.store.terminals() if row.terminal.id in ours]
+        heard = await self.store.heard()
         certificates: dict[str, int] = {}
         for row in await self.store.certificates():
             if row.revoked is None:
@@ -385,8 +387,7 @@ class App:
                 self.metrics.readiness.labels(name, grade).set(count)
 
     def village_name(self, key: str) -> str:
-        village = self.county.village(key)
-        return f"{self.county.township(village.township_key).name}{village.name}"
+        return "".join(place_of(key, self.county))
 
     def find_villages(self, typed: str) -> frozenset[str]:
         """Raises Unknown with what was probably meant."""
@@ -620,7 +621,18 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
         )
         if doubt is not None:
             app.alarm(doubt)
+        if register.homeless:
+            app.alarm(_homeless(register.homeless.values()))
         yield app
+
+
+def _homeless(terminals: Collection[Terminal]) -> str:
+    gone = sorted({t.village for t in terminals})
+    return (
+        f"{len(terminals)} terminals are in villages that the county pack has no more "
+        f"({', '.join(gone[:10])}{' …' if len(gone) > 10 else ''}): no plan names them. Put the villages "
+        "back, or move the terminals: fenghuo terminal import"
+    )
 
 
 @contextlib.contextmanager

@@ -17,11 +17,11 @@ from controller.certificates import Authority, CertificateError
 from controller.clock import moment, wall_ms
 from controller.keys import CountyKeys
 from controller.store import Store, Unknown
-from controller.store.records import Entry, Papers, RetiredRow, TerminalRow
+from controller.store.records import Entry, Papers, RetiredRow
 from simulators.broker import password_hash
 from terminals import enrolment
 from terminals.enrolment import Enrolled, EnrolmentError, EnrolmentReason
-from terminals.fleet import Fleet, groups_of
+from terminals.fleet import EVERYONE, Fleet, groups_of
 from terminals.model import Terminal
 from terminals.seal import KeyRole, report_key
 
@@ -81,13 +81,18 @@ class Register:
         """Version of the ring that each held, as of `load`."""
         self.retired: dict[str, RetiredRow] = {}
         """Terminals that were taken down, by id."""
+        self.homeless: dict[str, Terminal] = {}
+        """By id, terminals whose village the county pack has no more: in no plan, and not in `terminals`."""
         self.begun: Callable[[str], Awaitable[None]] | None = None
         """Told of each terminal that has just been enrolled."""
         self._fleet: Fleet | None = None
 
     async def load(self) -> None:
         rows = await self._store.terminals()
-        self.terminals = {row.terminal.id: row.terminal for row in rows}
+        villages = {village.key for village in self.county.villages}
+        every = {row.terminal.id: row.terminal for row in rows}
+        self.terminals = {name: t for name, t in every.items() if t.village in villages}
+        self.homeless = {name: t for name, t in every.items() if t.village not in villages}
         self.last_seen = {row.terminal.id: row.last_seen for row in rows if row.last_seen}
         self.rings = {row.terminal.id: row.ring for row in rows}
         self.retired = {row.terminal.id: row for row in await self._store.retired()}
@@ -104,21 +109,24 @@ class Register:
             self._fleet = Fleet.of(self.terminals.values(), self.county)
         return self._fleet
 
-    async def rows(self) -> list[TerminalRow]:
-        return await self._store.terminals()
-
     def groups(self, terminal: str) -> tuple[str, ...] | None:
         """None for a terminal that is not enrolled: it gets no word from us. A retired one that is still
-        there is told that it belongs to no group any more."""
+        there is told that it belongs to no group any more; one whose village is gone, that it belongs to the
+        county's."""
         if terminal in self.retired:
             return ()
-        known = self.terminals.get(terminal)
-        return groups_of(known.village, self.county) if known is not None and known.enrolled else None
+        known = self._enrolled(terminal)
+        if known is None:
+            return None
+        return (EVERYONE,) if terminal in self.homeless else groups_of(known.village, self.county)
+
+    def _enrolled(self, terminal: str) -> Terminal | None:
+        known = self.terminals.get(terminal) or self.homeless.get(terminal)
+        return known if known is not None and known.enrolled else None
 
     def report_key(self, terminal: str) -> bytes | None:
         """None for a terminal that is not enrolled: its reports are not taken."""
-        known = self.terminals.get(terminal)
-        if terminal not in self.retired and (known is None or not known.enrolled):
+        if terminal not in self.retired and self._enrolled(terminal) is None:
             return None
         key = self._report_keys.get(terminal)
         if key is None:
@@ -163,7 +171,7 @@ class Register:
         """Taken down: kept in the history, never addressed again; nor is its id ever used again. Raises
         Unknown."""
         if not await self._store.retire(terminal, Entry(who, "terminal.retire", terminal, reason), wall_ms()):
-            raise self._unknown(terminal)
+            raise self.unknown(terminal)
         await self.load()
 
     async def put_in_place(self, old: str, new: str, who: str, reason: str) -> Terminal:
@@ -172,7 +180,7 @@ class Register:
         RegisterError."""
         known = self.terminals.get(old)
         if known is None:
-            raise self._unknown(old)
+            raise self.unknown(old)
         if not TERMINAL_ID.fullmatch(new):
             raise RegisterError(f"id {new!r} must be 1 to 40 letters, digits, '.', '_' and '-'")
         if new in self.terminals:
@@ -185,14 +193,17 @@ class Register:
             raise RegisterError("\n".join(text for _, text in problems))
         entry = Entry(who, "terminal.replace", old, f"by {new}: {reason}")
         if not await self._store.retire(old, entry, wall_ms(), board):
-            raise self._unknown(old)
+            raise self.unknown(old)
         await self.load()
         return board
 
-    def _unknown(self, terminal: str) -> Unknown:
+    def unknown(self, terminal: str) -> Unknown:
+        """Why `terminal` is not among `terminals`."""
+        if (known := self.homeless.get(terminal)) is not None:
+            return Unknown(f"{terminal} is in village {known.village}, which the county pack has no more")
         row = self.retired.get(terminal)
         if row is None:
-            return Unknown(f"no terminal {terminal}")
+            return Unknown(f"no terminal {terminal}; see: fenghuo terminal list")
         by = f" and replaced by {row.replaced_by}" if row.replaced_by else ""
         return Unknown(f"{terminal} was retired on {moment(row.at).astimezone(BEIJING):%Y-%m-%d}{by}")
 

@@ -244,7 +244,7 @@ def summarise(
         townships=tuple(_count(key, names.get(key, "?"), by_township[key]) for key in order),
         latency={s: found for s in ROAD if (found := _latency(s, facts.values(), published)) is not None},
         not_reached=tuple(sorted(missing, key=lambda m: (m.township, m.village, m.terminal))),
-        silent_villages=tuple(_village_name(v, county) for v in silent_villages),
+        silent_villages=tuple("".join(place_of(v, county)) for v in silent_villages),
         waiting=waiting,
         seconds=max((v.seconds for v in row.broadcast.variants), default=0.0),
         repeats=row.broadcast.repeats,
@@ -294,10 +294,9 @@ def _mute(
     found = []
     for key in (*empty, *sorted(set(villages) - sounding)):
         said = Counter(villages.get(key, ()))
-        village = county.village(key)
-        township = county.township(village.township_key).name
+        township, village = place_of(key, county)
         words = tuple(text if count == 1 else f"{count} × {text}" for text, count in said.most_common())
-        found.append(Mute(village.name, township, sum(said.values()), words))
+        found.append(Mute(village, township, sum(said.values()), words))
     return tuple(sorted(found, key=lambda m: (m.targeted > 0, m.township, m.village)))
 
 
@@ -402,6 +401,10 @@ def _clock(ms: int) -> str:
     return moment(ms).astimezone(BEIJING).strftime("%H:%M:%S")
 
 
-def _village_name(key: str, county: County) -> str:
-    village = county.village(key)
-    return f"{county.township(village.township_key).name}{village.name}"
+def place_of(village: str, county: County) -> tuple[str, str]:
+    """Names of its township and of itself; of one that the county pack has no more, nothing and its key."""
+    try:
+        known = county.village(village)
+    except KeyError:
+        return "", village
+    return county.township(known.township_key).name, known.name

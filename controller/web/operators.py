@@ -44,7 +44,7 @@ from controller.store.records import (
     Entry,
     RetiredRow,
 )
-from controller.summary import Summary, unheard
+from controller.summary import Summary, place_of, unheard
 from controller.voicing import VoicingError
 from controller.web import models as m
 from controller.why import why as explain
@@ -383,13 +383,8 @@ def operators_api(app: App) -> FastAPI:
         row = await app.store.alert(alert)
         known = app.register.terminals.get(terminal)
         if known is None:
-            raise Unknown(f"no terminal {terminal}; see: fenghuo terminal list")
-        try:
-            village = app.county.village(known.village)
-        except KeyError:
-            raise Unknown(
-                f"{terminal} is in village {known.village}, which the county pack has no more"
-            ) from None
+            raise app.register.unknown(terminal)
+        village = app.county.village(known.village)
         options = app.config.earthquake
         found = explain(
             decode_alert(row),
@@ -575,15 +570,15 @@ def operators_api(app: App) -> FastAPI:
                 f"{terminal} was not to sound {broadcast}; why not: fenghuo why {terminal} --alert {alert.id}"
             )
         known = app.register.terminals.get(terminal)
-        village = app.county.village(known.village) if known is not None else None
+        township, village = place_of(known.village, app.county) if known is not None else ("", "")
         return m.ChainOut(
             broadcast=broadcast,
             alert=alert.id,
             headline=alert.headline,
             terminal=terminal,
             name=known.name if known is not None else "",
-            village=village.name if village is not None else "",
-            township=app.county.township(village.township_key).name if village is not None else "",
+            village=village,
+            township=township,
             state=found.state,
             reason=found.reason,
             words=found.words,
@@ -932,8 +927,9 @@ def operators_api(app: App) -> FastAPI:
                 return m.TerminalDetail.model_validate({**row, **(await detail(terminal))})
         gone = app.register.retired.get(terminal)
         if gone is None:
-            raise Unknown(f"no terminal {terminal}")
-        return m.TerminalDetail.model_validate({**_standing(gone.terminal, app), **(await detail(terminal))})
+            raise app.register.unknown(terminal)
+        row = app.terminal_row(gone.terminal)
+        return m.TerminalDetail.model_validate({**row, **(await detail(terminal))})
 
     async def detail(terminal: str) -> dict[str, object]:
         gone = app.register.retired.get(terminal)
@@ -1133,28 +1129,6 @@ def _retired(row: RetiredRow, app: App) -> m.RetiredOut:
     return m.RetiredOut(
         id=t.id, name=t.name, village=app.village_name(t.village), retired=moment(row.at), by=row.replaced_by
     )
-
-
-def _standing(t: Terminal, app: App) -> dict[str, object]:
-    """A retired terminal as `App.terminal_rows` shows one that stands."""
-    village = app.county.village(t.village)
-    return {
-        "id": t.id,
-        "name": t.name,
-        "village": village.name,
-        "township": app.county.township(village.township_key).name,
-        "village_key": t.village,
-        "lat": t.lat,
-        "lon": t.lon,
-        "languages": list(t.languages),
-        "speaker": t.speaker,
-        "codecs": list(t.codecs),
-        "enrolled": False,
-        "simulated": is_simulated(t.id),
-        "last_seen": None,
-        "online": False,
-        "health": {},
-    }
 
 
 def _township(line: Township, app: App) -> m.TownshipOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -13,13 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.counties import load_county
+from config.load import load
+from controller.app import open_app
 from controller.clock import wall_ms
 from controller.keys import throw_away
 from controller.register import Register, RegisterError, as_csv
 from controller.siting import wrong
 from controller.store import Store, Unknown
 from controller.store.records import Entry
-from support.county import a_county
+from support.county import CONFIG, a_county, cap
 from terminals.model import Terminal
 
 COUNTY = load_county("zhouqu").county
@@ -175,11 +178,52 @@ async def test_a_retired_terminal_that_says_hello_leaves_every_group_and_hears_n
         await county.register.load()
         county.village.power_off(gone)
         county.village.power_on(gone)
-        import asyncio
-
         async with asyncio.timeout(30):
             while unit.groups != ():
                 await asyncio.sleep(0.02)
         assert unit.durable.groups == ()
         assert gone not in {t.id for t in county.register.fleet}
         assert county.register.groups(gone) == ()
+
+
+async def test_a_terminal_whose_village_the_pack_has_lost_stops_nobody_and_hears_what_is_for_everybody(
+    tmp_path: Path,
+) -> None:
+    async with a_county(tmp_path) as county:
+        lost = min(county.register.terminals)
+        unit = county.village.units[lost]
+        # As after a start with a pack from which somebody has taken its village.
+        await county.store.register([Terminal(lost, lost, "w99v99")], Entry("x", "x", "x"), wall_ms())
+        await county.register.load()
+        county.village.power_off(lost)
+        county.village.power_on(lost)
+        async with asyncio.timeout(30):
+            while unit.groups != ("all",):
+                await asyncio.sleep(0.02)
+        assert lost not in {t.id for t in county.register.fleet}
+        with pytest.raises(Unknown, match="w99v99, which the county pack has no more"):
+            await county.register.put_in_place(lost, "sim-9", "王主任", "x")
+        taken = await county.give(cap(event="暴雨", colour="红色"))
+        assert taken.broadcast, taken
+        heard = await county.ended(taken.broadcast)
+        assert heard == county.in_township("大川镇")
+        await county.register.add([Terminal(lost, lost, "w01v01")], "王主任")
+        assert county.register.homeless == {}
+        assert county.register.terminals[lost].enrolled, "its enrolment is kept"
+
+
+async def test_villages_that_the_pack_has_lost_are_an_alarm_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "county.yaml").write_text(CONFIG, encoding="utf-8")
+    config = load(tmp_path / "county.yaml")
+    store = await Store.open(config.state_dir / "fenghuo.db")
+    await store.set_meta("class", "sandbox")
+    await store.register(
+        [Terminal(f"sim-{n}", "", f"w99v{n:02}") for n in range(12)], Entry("x", "x", "x"), wall_ms()
+    )
+    await store.close()
+    async with open_app(config, sandbox=True) as app:
+        assert any("12 terminals are in villages that the county pack has no more" in a for a in app.alarms)
+        rows = {str(row["id"]): row for row in await app.terminal_rows()}
+        assert (rows["sim-3"]["village"], rows["sim-3"]["township"]) == ("w99v03", "")
+        assert (await app.readiness()).lines == (), "the list shows them, the board cannot judge them"
+        assert app.village_name("w99v03") == "w99v03"

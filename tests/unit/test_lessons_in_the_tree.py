@@ -91,6 +91,8 @@ ALARMS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("controller/app.py", "open_app"): (
         LESSONS + "test_a_start_behind_the_last_signed_time_is_an_alarm_of_the_running_program",
+        "tests/integration/test_fleet_register.py::"
+        "test_villages_that_the_pack_has_lost_are_an_alarm_at_the_start",
     ),
     ("controller/ledger.py", "keep"): (
         LESSONS + "test_a_disk_that_takes_no_report_is_an_alarm_and_every_receipt_is_there_in_the_end",
