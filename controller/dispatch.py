@@ -21,11 +21,12 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from controller.admission import PUBLISHING, Turns
-from controller.clock import LONGEST_JUMP_MS, WireClock, moment, mono_ms, wall_ms
+from controller.clock import LONGEST_JUMP_MS, TOLERANCE_MS, WireClock, moment, mono_ms, wall_ms
 from controller.complaints import Complaints
 from controller.ids import BEIJING
 from controller.ledger import Ledger, Write
 from controller.metrics import Metrics
+from controller.planning import moved
 from controller.store import Store, StoreError
 from controller.store.records import (
     BroadcastRow,
@@ -113,6 +114,8 @@ class Run:
     """How much faster than real time it is played; only in a sandbox other than 1."""
     shut: bool = False
     """Nobody joins late any more: its warning is over."""
+    moved: bool = False
+    """The wire clock has jumped, and its window with it."""
     again: dict[str, int] = field(default_factory=dict)
     """Terminal → further attempts, because what it refused may have been somebody else's."""
     version: int = 0
@@ -215,6 +218,7 @@ class Run:
             attempts=ATTEMPTS + more,
             stopping=self.stopping,
             standing=plan.standing,
+            moved=self.moved,
         )
 
     def schedule(self, terminal: str, at: int) -> None:
@@ -323,6 +327,8 @@ class Dispatcher:
         self.hand: Callable[[], Awaitable[None]] | None = None
         """Told after each batch of reports in which there was any."""
         self.runs: dict[str, Run] = {}
+        self.jumped_ms = 0
+        """By how much wire time has jumped ahead since the start, all jumps together."""
         self.online: dict[str, int] = {}
         """Terminal → wire time of its last authenticated word."""
 
@@ -977,11 +983,13 @@ class Dispatcher:
                 leave = wire.Time(hello.terminal, hello.nonce, self.now(), (), self._audio_base)
                 await self._send(hello.terminal, self._signers.service.seal(leave), self.now() + 30_000)
                 continue
+            before = self.now()
             text = self._clock.witness(
                 hello.terminal, hello.floor, wall_ms(), mono_ms(), max(1, len(self.online))
             )
             if text is not None:
                 self._alarm(text)
+                await self._move_windows(self.now() - before)
             for key_id, seen in hello.counters.items():
                 await self._claim(hello.terminal, key_id, seen)
             await self._stops_first(hello.terminal)
@@ -997,6 +1005,25 @@ class Dispatcher:
             if self._sets is not None:
                 for envelope in self._sets.owed(hello, groups):
                     await self._send(hello.terminal, envelope, self.now() + 60_000)
+
+    async def _move_windows(self, ms: int) -> None:
+        """Wire time has jumped ahead: what is in force ends no sooner for it, and whoever refused it as over
+        is sent it again, in a window that lies in their time."""
+        if ms <= TOLERANCE_MS:
+            return  # not believed: no jump
+        self.jumped_ms += ms
+        self.online = {terminal: at + ms for terminal, at in self.online.items()}
+        for run in tuple(self.runs.values()):
+            run.row = replace(run.row, broadcast=moved(run.row.broadcast, ms))
+            run.moved = True
+            again = [t for t in run.settled if not delivery.is_settled(run.facts[t], run.policy(t))]
+            for terminal in again:
+                run.settled.discard(terminal)
+                run.schedule(terminal, self.now())
+            if again:
+                run.reopen()
+            await self._ledger.keep(partial(self._store.set_broadcast, run.row))
+            run.touch()
 
     async def _stops_first(self, terminal: str) -> None:
         """Before the time: a Play that a broker kept for it waits there for the time to be judged by, and

@@ -24,7 +24,7 @@ from controller.dispatch import Dispatcher, spread_ms
 from controller.events import Events, decode_script
 from controller.ids import new_id
 from controller.metrics import Metrics
-from controller.planning import Plan, counted_down, to_broadcast
+from controller.planning import Plan, counted_down, moved, to_broadcast
 from controller.register import Register
 from controller.staging import Staging
 from controller.store import Store, StoreError
@@ -52,6 +52,8 @@ SLOW_LINE: Final = 62.5
 class _InHand:
     """A broadcast between its plan and its first command."""
 
+    jumped_ms: int
+    """`Dispatcher.jumped_ms` when it was planned."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it is not to be sent any more: the voice has others to serve."""
     stopped_by: Entry | None = None
@@ -166,7 +168,7 @@ class Outgoing:
         for row in broadcasts:
             self._metrics.broadcasts.labels(row.broadcast.kind).inc()
             if not at_once(row):
-                self._in_hand[row.broadcast.id] = _InHand()
+                self._in_hand[row.broadcast.id] = _InHand(self._dispatcher.jumped_ms)
             else:
                 own = [c for c in commands if c.broadcast == row.broadcast.id]
                 run = await self._dispatcher.start(row, own, owed)
@@ -232,7 +234,7 @@ class Outgoing:
         return [(row, await self._store.alert(row.broadcast.alert_id)) for row in reversed(waiting)]
 
     async def _voice_and_send(self, row: BroadcastRow) -> None:
-        hand = self._in_hand.setdefault(row.broadcast.id, _InHand())
+        hand = self._in_hand.setdefault(row.broadcast.id, _InHand(self._dispatcher.jumped_ms))
         try:
             await self._voice_and_send_unless(row, hand)
         finally:
@@ -245,7 +247,8 @@ class Outgoing:
             row = await self._doubted(row, hand, hand.doubt)
         if hand.stop.is_set():
             variants = ()
-        plan = replace(row.broadcast, variants=variants)
+        jumped = self._dispatcher.jumped_ms - hand.jumped_ms
+        plan = replace(moved(row.broadcast, jumped), variants=variants)
         if script.stage == "cancel":
             late = await self._events.owed(await self._store.alert(plan.alert_id), row.created)
             plan = replace(plan, terminals=tuple(sorted(late | set(plan.terminals))))

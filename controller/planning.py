@@ -371,6 +371,16 @@ def to_broadcast(plan: Plan, broadcast_id: str, alert_id: str, *, wall: datetime
     )
 
 
+def moved(plan: Broadcast, ms: int) -> Broadcast:
+    """`plan` when the wire clock has jumped ahead by `ms`: nothing of it ends or happens sooner for that. But
+    a standing message ends when its terminals know it to."""
+    if plan.standing or not ms:
+        return plan
+    quake = None if plan.quake is None else replace(plan.quake, origin_ms=plan.quake.origin_ms + ms)
+    play_at = plan.play_at + ms if plan.play_at else 0
+    return replace(plan, expires_ms=plan.expires_ms + ms, quake=quake, play_at=play_at)
+
+
 def standing(plan: Plan, until: datetime, kept: Mapping[str, int]) -> Plan:
     """`plan` as a message that terminals keep until then, for a hand to sound: nothing is said of now, nobody
     knows when that will be. `kept`: how many each terminal keeps already."""

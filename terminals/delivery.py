@@ -56,6 +56,8 @@ BY_HANDS: Final = (BY_HAND, *(f"{BY_HAND}-{n}" for n in range(2, 10)))
 SILENT: Final = "silent"
 """Reason of what a silent test reports from `playing` on: the device was driven, and nothing was heard."""
 UNREACHED: Final = "unreached"
+OVER: Final = "expired"
+"""Reason of the `refused` of a terminal whose clock says that the window is over."""
 FORGOTTEN: Final = "forgotten"
 """Reason of the `failed` of a standing message whose terminal was enrolled anew: the board may be another."""
 
@@ -224,6 +226,8 @@ class Policy:
     """Nothing may start any more: what `next_action` calls a send or an ask is a Stop."""
     standing: bool = False
     """It waits at the terminal for a hand: `ready` is all that is wanted."""
+    moved: bool = False
+    """The wire clock has jumped, and the window with it: who refused it as over may take it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +294,8 @@ def _is_settled(facts: Facts, seen: Shown, policy: Policy) -> bool:
             cancelled = any(state is State.CANCELLED for _, state, _ in facts)
             return cancelled or not (may_stand_in(facts) or may_be_forged(facts))
         case State.REFUSED | State.FAILED:
-            return seen.reason not in _RETRYABLE or seen.attempt >= policy.attempts
+            again = seen.reason in _RETRYABLE or (policy.moved and seen.reason == OVER)
+            return not again or seen.attempt >= policy.attempts
         case State.READY | State.PLAYING | State.INTERRUPTED | State.PREEMPTED:
             return policy.standing and not policy.stopping
         case _:

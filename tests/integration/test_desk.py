@@ -353,6 +353,21 @@ async def test_a_cancel_while_it_is_still_being_voiced_keeps_every_village_silen
     assert {delivery.shown(f).reason for f in run.facts.values()} == {"not-sent"}
 
 
+async def test_what_is_being_voiced_while_the_wire_clock_jumps_is_heard_all_the_same(county: County) -> None:
+    county.mouth.hold.clear()
+    given = await county.give(cap())
+    assert given.broadcast is not None
+    for terminal in sorted(county.village.units)[:3]:
+        county.village.units[terminal].durable.floor = county.dispatcher.now() + 86_400_000
+        county.village.power_off(terminal)
+        county.village.power_on(terminal)
+    async with asyncio.timeout(LIMIT_S):
+        while not county.dispatcher.jumped_ms:
+            await asyncio.sleep(0.02)
+    county.mouth.hold.set()
+    assert await county.ended(given.broadcast) == county.in_township("大川镇")
+
+
 async def test_a_cancel_of_a_stranger_is_held(county: County) -> None:
     first = await county.give(cap())
     assert first.broadcast is not None

@@ -20,6 +20,7 @@ from controller.store import Store
 from controller.store.records import AlertRow, AlertState, BroadcastRow, BroadcastState, CommandRow, Entry
 from support.village import Village
 from terminals import delivery, wire
+from terminals.agent import core
 from terminals.broadcast import Broadcast, Kind, Lane, Priority, Variant
 from terminals.delivery import State
 from terminals.seal import SOUNDING, KeyRole, report_key
@@ -106,11 +107,12 @@ def a_broadcast(broadcast: str, terminals: tuple[str, ...]) -> BroadcastRow:
 
 
 @asynccontextmanager
-async def a_world(path: Path, village: Village, keys: CountyKeys) -> AsyncIterator[World]:
+async def a_world(path: Path, village: Village, keys: CountyKeys, *, ahead: int = 0) -> AsyncIterator[World]:
+    """`ahead`: ms that the latest time it has signed is ahead of this machine's."""
     store = await Store.open(path / "fenghuo.db")
     alarms: list[str] = []
     roles = {Kind(r.value): s for r, s in keys.signers.items() if r in SOUNDING}
-    clock, _ = WireClock.start(wall_ms(), mono_ms(), 0)
+    clock, _ = WireClock.start(wall_ms(), mono_ms(), wall_ms() + ahead)
     dispatcher = Dispatcher(
         store,
         village,
@@ -388,6 +390,31 @@ async def test_a_controller_with_an_old_backup_jumps_above_the_counters_terminal
         run = await world.send()
         assert set((await world.settled(run)).values()) == {State.PLAYED}
         assert (await world.store.commands("B1"))[0].counter > ahead
+
+
+async def test_who_is_a_day_ahead_of_a_restored_backup_hears_the_first_broadcast_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "DOUBT_GAP_MS", 0)  # their last hello was long ago
+    village, day = a_village(), 86_400_000
+    async with a_world(tmp_path / "before", village, KEYS, ahead=day) as world:
+        village.power_on()
+        async with asyncio.timeout(LIMIT_S):
+            while len(world.dispatcher.online) < len(IDS):
+                await asyncio.sleep(0.02)
+    village.units["sim-00003"].core = None
+    async with a_world(tmp_path / "restored", village, KEYS) as world:
+        run = await world.send()
+        await world.until(run, lambda: len(run.settled) == len(IDS) - 1 and run.moved)
+        assert set(world.states(run).values()) == {State.PLAYED, State.SENT}
+        assert all(delivery.OVER in {key[2] for key in f} for t, f in run.facts.items() if t != "sim-00003")
+        assert any("signed time" in text for text in world.alarms)
+        assert world.dispatcher.jumped_ms > day // 2
+        village.power_on("sim-00003")
+        assert set((await world.settled(run)).values()) == {State.PLAYED}
+        stored = await world.store.broadcast("B1")
+        assert stored.broadcast.expires_ms - wall_ms() > day
+    assert all(unit.sounded == ["B1"] for unit in village.units.values())
 
 
 async def test_garbage_below_the_report_topic_harms_nobody(world: World) -> None:

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from terminals.delivery import (
     BY_HAND,
     FLOOR,
+    OVER,
     RESUMED,
     Ask,
     FactKey,
     Policy,
+    Send,
     Settled,
     State,
     Tried,
@@ -86,6 +88,15 @@ def test_a_standing_message_is_done_when_it_is_ready_and_still_stoppable() -> No
     assert not is_settled(facts(ACCEPTED, READY), stopping)
     assert is_settled(facts(ACCEPTED, READY, (1, State.CANCELLED, "stopped")), stopping)
     assert not is_settled(facts(ACCEPTED, READY), POLICY)
+
+
+def test_who_refused_it_as_over_is_sent_it_again_only_when_the_clock_has_moved_its_window() -> None:
+    refused = facts((1, State.SENT, ""), (1, State.REFUSED, OVER))
+    moved = Policy(expires=1_000_000, seconds=20.0, quiet=300, moved=True)
+    assert is_settled(refused, POLICY)
+    assert next_action(refused, Tried(1, sent=1, heard=2), 1_000, moved) == Send(2)
+    third = facts((3, State.REFUSED, OVER))
+    assert is_settled(third, moved), "three times is enough"
 
 
 keys = st.tuples(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.clock import LONGEST_JUMP_MS, TOLERANCE_MS, WITNESSES, Steps, WireClock
+from controller.planning import moved
+from terminals.broadcast import Broadcast, Kind, Lane, Priority, Quake
 
 DAY = 86_400_000
 NOW = 1_800_000_000_000
@@ -77,3 +81,28 @@ def test_a_jump_of_the_time_of_day_is_told_once_each_way_and_drift_is_not() -> N
     assert steps.look(wall + DAY + 10_000, mono + 10_000) is None
     assert steps.look(wall + 20_000, mono + 20_000) is not None
     assert steps.look(wall + 30_000, mono + 30_000) is None
+
+
+def test_what_is_planned_on_a_clock_that_jumps_keeps_its_distance_and_a_standing_message_its_end() -> None:
+    quake = Quake(NOW - 4_000, 33.8, 104.4, 10.0, 6.1, "s-0123456789abcdef")
+    plan = Broadcast(
+        id="B1",
+        alert_id="A1",
+        event_key="e",
+        kind=Kind.ACTUAL,
+        priority=Priority.of(Kind.ACTUAL, Lane.FAST, 1, 4),
+        terminals=("sim-00001",),
+        groups=(),
+        variants=(),
+        repeats=1,
+        volume=100,
+        expires_ms=NOW + 60_000,
+        quake=quake,
+        play_at=NOW + 2_000,
+    )
+    after = moved(plan, DAY)
+    assert (after.expires_ms, after.play_at) == (NOW + 60_000 + DAY, NOW + 2_000 + DAY)
+    assert after.quake == replace(quake, origin_ms=NOW - 4_000 + DAY)
+    assert moved(replace(plan, quake=None, play_at=0), DAY).play_at == 0
+    standing = replace(plan, standing=True)
+    assert moved(standing, DAY) == standing
