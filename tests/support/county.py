@@ -165,19 +165,22 @@ class County:
 
 
 @asynccontextmanager
-async def a_county(path: Path, *, config: str = CONFIG, play_s: float = 0.01) -> AsyncIterator[County]:
-    """舟曲县 with one enrolled terminal in each village, all of them on."""
+async def a_county(
+    path: Path, *, config: str = CONFIG, play_s: float = 0.01, sandbox: bool = True
+) -> AsyncIterator[County]:
+    """舟曲县 with one enrolled terminal in each village, all of them on; of a drill's keys and names or of a
+    county's."""
     (path / "county.yaml").write_text(config, encoding="utf-8")
     for name in ("inbox", "mirror"):
         (path / name).mkdir(mode=0o700, exist_ok=True)
     settings = load(path / "county.yaml")
     pack = load_county("zhouqu")
-    keys = throw_away()
+    keys = throw_away(sandbox)
     store = await Store.open(path / "fenghuo.db")
     register = Register(
-        store, pack.county, keys, broker="mqtt://127.0.0.1:1", audio="http://127.0.0.1:1", sandbox=True
+        store, pack.county, keys, broker="mqtt://127.0.0.1:1", audio="http://127.0.0.1:1", sandbox=sandbox
     )
-    ids = {v.key: f"sim-{n:05d}" for n, v in enumerate(pack.county.villages, 1)}
+    ids = {v.key: f"{'sim' if sandbox else 'zq'}-{n:05d}" for n, v in enumerate(pack.county.villages, 1)}
     await store.register([Terminal(i, v, v) for v, i in ids.items()], ME, wall_ms())
     await store.set_codes([(i, "x") for i in ids.values()], wall_ms() + 10_000_000, ME, wall_ms())
     for i in ids.values():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.terminal import ACTUAL, ME, RING, SECRET, SERVICE
+from terminals import enrolment
 from terminals.enrolment import (
     Answer,
     Applicant,
@@ -139,6 +140,27 @@ def test_real_keys_go_to_real_terminals_and_sandbox_keys_to_simulated_ones() -> 
     for terminal, ring in ((ME, sandbox), ("sim-1", RING), ("sim-1", mixed)):
         with refused(EnrolmentReason.WRONG_CLASS):
             exchange(terminal, ring)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "about", "sandbox", "reason"),
+    [
+        (ME, ME, True, EnrolmentReason.WRONG_CLASS),
+        ("sim-1", "sim-1", False, EnrolmentReason.WRONG_CLASS),
+        (ME, "t-0002", False, EnrolmentReason.WRONG_TERMINAL),
+    ],
+)
+def test_a_terminal_takes_no_wrong_papers_even_from_a_controller_that_gives_them(
+    monkeypatch: pytest.MonkeyPatch, terminal: str, about: str, sandbox: bool, reason: EnrolmentReason
+) -> None:
+    """Whoever runs a sandbox of his own knows his code, and need not ask whom he gives papers to."""
+    ring = KeyRing.of([new_signer(KeyRole.ACTUAL, bytes(36), sandbox=True)]) if sandbox else RING
+    applicant = Applicant(terminal, CODE, HERS)
+    with monkeypatch.context() as patch:
+        patch.setattr(enrolment, "_check", lambda *_: None)
+        told = answer(read_request(applicant.request), FINGERPRINT, papers(about, ring), OURS)
+    with refused(reason):
+        applicant.open(told)
 
 
 @given(st.binary(max_size=200))
