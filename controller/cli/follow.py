@@ -39,7 +39,7 @@ def code_of(summary: dict[str, Any]) -> Code:
 def finished(summary: dict[str, Any]) -> bool:
     """Whether the controller expects nothing more for now (as its event stream ends by)."""
     return summary["waiting"] == 0 and (
-        summary["voiced"] is not None or summary["state"] in ("done", "stopped")
+        summary["voiced"] is not None or summary["state"] in ("done", "stopped", "superseded")
     )
 
 

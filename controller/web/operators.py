@@ -59,6 +59,7 @@ WATCH_PAUSE_S: Final = 0.1
 KEEPALIVE_S: Final = 10.0
 # Between looks at the journal for who follows it.
 TAIL_PAUSE_S: Final = 0.5
+_OVER: Final = (BroadcastState.DONE, BroadcastState.STOPPED, BroadcastState.SUPERSEDED)
 
 
 _SIRENS: Final = {"prepare": "预先警报", "raid": "空袭警报", "clear": "解除警报", "disaster": "灾情警报"}
@@ -631,9 +632,7 @@ def operators_api(app: App) -> FastAPI:
                 held = await waiting()
                 if held:
                     yield _event("held", held)
-                if summary.state in ("done", "stopped") and summary.waiting == 0:
-                    return
-                if summary.voiced is not None and summary.waiting == 0:
+                if summary.waiting == 0 and (summary.voiced is not None or summary.state in _OVER):
                     return
                 # A picture of 10,000 terminals costs 50 ms: watching must not slow what is watched.
                 await asyncio.sleep(max(WATCH_PAUSE_S, 10 * took))

@@ -72,8 +72,11 @@ async def an_operator(
         voicing=county.mouth,
         rings=_Rings(county),
         village_name=lambda key: county.register.county.village(key).name,
-        _last_seen=lambda _: None,
+        stopping=asyncio.Event(),
     )
+    app._last_seen = partial(App._last_seen, app)
+    app.version_of = partial(App.version_of, app)
+    app.changed = partial(App.changed, app)
     app.deliveries = partial(App.deliveries, app)
     app.chain = partial(App.chain, app)
     app.summary = partial(App.summary, app)
