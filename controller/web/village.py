@@ -11,7 +11,7 @@ from controller.app import App
 from controller.clock import mono_ms
 from controller.store import Unknown
 from controller.strangers import Strangers
-from terminals.enrolment import EnrolmentError
+from terminals.enrolment import EnrolmentError, EnrolmentReason
 from terminals.wire import MAX_BODY
 
 
@@ -73,6 +73,8 @@ def village_api(app: App) -> FastAPI:
             text = strangers.failed(who, str(error), mono_ms())
             if text:
                 app.alarm(text)
-            return JSONResponse({"detail": str(error), "reason": error.reason}, 403)
+            # Which terminals there are, and which of them wait for their installer, the alarm alone tells.
+            detail = error.reason if error.reason is EnrolmentReason.WRONG_CODE else str(error)
+            return JSONResponse({"detail": detail, "reason": error.reason}, 403)
 
     return api
