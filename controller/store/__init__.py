@@ -94,7 +94,7 @@ class Store:
         store = cls(path)
         if not durable:
             sa.event.listen(store._engine, "connect", _forgetful)
-        await store._write("bringing the schema up to date", _migrate)
+        await store._write("bringing the schema up to date", partial(_migrate, path))
         await store._write("completing deliveries", lambda c: c.exec_driver_sql(_COMPLETE_DELIVERIES))
         return store
 
@@ -105,7 +105,7 @@ class Store:
         Raises StoreError for a file that is not there or that another version of the program made."""
         store = cls(path, read_only=True)
         try:
-            await store._read("looking at the schema", _same_schema)
+            await store._read("looking at the schema", partial(_same_schema, path))
             yield store
         finally:
             await store.close()
@@ -657,17 +657,7 @@ class Store:
 
     async def terminals(self) -> list[TerminalRow]:
         def read(c: sa.Connection) -> list[TerminalRow]:
-            return [
-                TerminalRow(
-                    _terminal(r),
-                    r.last_seen,
-                    r.floor,
-                    r.boot,
-                    r.health,
-                    r.ring,
-                )
-                for r in c.execute(_STANDING)
-            ]
+            return [TerminalRow(_terminal(r), r.last_seen, r.health, r.ring) for r in c.execute(_STANDING)]
 
         return await self._read("reading terminals", read)
 
@@ -675,14 +665,7 @@ class Store:
         """The terminals that were taken down, by id."""
 
         def read(c: sa.Connection) -> list[RetiredRow]:
-            return [
-                RetiredRow(
-                    _terminal(r),
-                    r.retired,
-                    r.replaced_by or "",
-                )
-                for r in c.execute(_RETIRED)
-            ]
+            return [RetiredRow(_terminal(r), r.retired, r.replaced_by or "") for r in c.execute(_RETIRED)]
 
         return await self._read("reading retired terminals", read)
 
@@ -1085,22 +1068,34 @@ def _forgetful(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous=OFF")
 
 
-def _migrate(connection: sa.Connection) -> None:
+def _migrations(connection: sa.Connection) -> AlembicConfig:
     config = AlembicConfig()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
+    return config
+
+
+def _migrate(path: Path, connection: sa.Connection) -> None:
+    """Raises StoreError for the file of a later program."""
+    config = _migrations(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is not None and found not in known:
+        raise StoreError(
+            f"{path}: its schema is {found}, which this program does not know: a later version has used it. "
+            "Install that one again, or restore the backup from before it"
+        )
     alembic_command.upgrade(config, "head")
 
 
-def _same_schema(connection: sa.Connection) -> None:
+def _same_schema(path: Path, connection: sa.Connection) -> None:
     """Raises StoreError unless the file's schema is ours."""
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    wanted = ScriptDirectory.from_config(config).get_current_head()
+    wanted = ScriptDirectory.from_config(_migrations(connection)).get_current_head()
     found = MigrationContext.configure(connection).get_current_revision()
     if found != wanted:
         raise StoreError(
-            f"its schema is {found}, this program's is {wanted}; start the controller of this version once"
+            f"{path}: its schema is {found}, this program's is {wanted}; "
+            "start the controller of this version once"
         )
 
 

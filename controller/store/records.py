@@ -152,8 +152,6 @@ class FactRow:
 class TerminalRow:
     terminal: Terminal
     last_seen: int | None
-    floor: int | None
-    boot: str | None
     health: bytes | None
     ring: int = 0
     """Version of the ring of keys that it holds, as of its last hello."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -92,6 +93,16 @@ async def test_opening_twice_keeps_what_is_there(tmp_path: Path) -> None:
     second = await Store.open(tmp_path / "a.db")
     assert await second.meta("k") == "v"
     await second.close()
+
+
+async def test_the_file_of_a_later_program_is_refused_in_words_and_stays_as_it_is(tmp_path: Path) -> None:
+    await (await Store.open(tmp_path / "a.db")).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as other, other:
+        other.execute("UPDATE alembic_version SET version_num = '9999_later'")
+    with pytest.raises(StoreError, match="9999_later, which this program does not know"):
+        await Store.open(tmp_path / "a.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as other:
+        assert other.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999_later",)]
 
 
 async def test_a_plan_and_all_its_deliveries_come_together_or_not_at_all(store: Store) -> None:
