@@ -301,9 +301,8 @@ class _Reading:
         self._unique("tests", "name", [t.name for t in config.tests])
         for index, trial in enumerate(config.tests):
             night = config.fatigue
-            if trial.sound == "audible" and night.rules.is_night(
-                datetime.combine(date.min, trial.at, BEIJING)
-            ):
+            at = datetime.combine(date.min, trial.at, BEIJING)
+            if "fatigue" not in failed and trial.sound == "audible" and night.rules.is_night(at):
                 self._add(
                     ("tests", index, "at"),
                     f"is at night ({night.night_from:%H:%M} to {night.night_until:%H:%M}, fatigue): an "
@@ -388,8 +387,10 @@ class _Reading:
                 self._secret_file(("voice", "others", index, option), file)
         if config.templates is not None and not config.templates.is_dir():
             self._add(("templates",), f"{config.templates} is no folder; make it, or leave the option out")
-        if config.hold_hook and not os.access(config.hold_hook[0], os.X_OK):
-            self._add(("hold_hook", 0), f"{config.hold_hook[0]} is not a program that can be run")
+        if config.hold_hook:
+            program = Path(config.hold_hook[0])
+            if not (program.is_file() and os.access(program, os.X_OK)):
+                self._add(("hold_hook", 0), f"{program} is not a program that can be run")
 
     def _private_folder(self, at: _Path, folder: Path, owner: int) -> None:
         """Absent is fine: the service makes it so."""

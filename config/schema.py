@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from abc import abstractmethod
 from collections.abc import Iterable
 from datetime import date, time, timedelta
 from difflib import get_close_matches
@@ -298,7 +299,7 @@ class Embedded(_Strict):
 class Broker(_Strict):
     """The MQTT 5 broker between us and the terminals: exactly one of `url` and `embedded`.
 
-    Read by `controller.wiring` (start) and `terminals.transports.mqtt` (connection).
+    Read by `controller.app`, which connects with it, and `controller.cli` (fenghuo broker config).
     """
 
     model_config = ConfigDict(
@@ -374,7 +375,7 @@ class Broker(_Strict):
 
 
 class Listen(_Strict):
-    """Where we answer. Read by `controller.web` and `controller.cli` (api)."""
+    """Where we answer. Read by `controller.app` and `controller.cli` (api)."""
 
     api: ApiAddress
     """The operators' interface: unix:PATH or 127.0.0.1:PORT. Never reachable from outside."""
@@ -415,7 +416,8 @@ class _Feed(_Strict):
     """Which national list its division codes are from; unknown is held wherever the lists differ."""
     stale_after: Duration | None = None
     """How long without a sign of life (an answer, a heartbeat) until it counts as stale, with an alarm. By
-    default five times `every` and at least 5m; 4m for a socket, 10m for wis2, 1m for folder and inbox."""
+    default five times `every` and at least 5m; twice `watchdog` for a socket, 10m for wis2, 1m for folder and
+    inbox."""
     quiet_after: Duration | None = None
     """How long without a new document until it counts as stale, with an alarm: for sources that always have
     some. The whole country issues 949 to 1,758 warnings a day (feeds.md §2.2); a county 1 to 14."""
@@ -856,13 +858,13 @@ class _OtherVoice(_Approved):
     """BCP 47, as terminals and templates name it: zh, yue, bo, ug, kk, mn, ko, ii, za, vi, uz …"""
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """How clips and lists name it; one in a language."""
-        raise NotImplementedError
 
     @property
     def offline(self) -> bool:
-        """Whether it can say anything at all with the internet gone."""
+        """Whether it can say whatever is to be said with the internet gone."""
         return True
 
     @property
@@ -1302,11 +1304,11 @@ class Config(_Strict):
     county: Argument
     """A shipped county pack such as zhouqu, or the path of a pack folder. Read by `config.counties`."""
     mode: Mode
-    """actual, or drill: no actual key is loaded. Read by `controller.wiring`."""
+    """actual, or drill: no actual key is loaded. Read by `controller.app`."""
     state_dir: FilePath
-    """Database, clips, journal; made at the start, mode 0700. Read by `controller.wiring`."""
+    """Database, clips, journal; made at the start, mode 0700. Read by `controller.app`."""
     keys_dir: Annotated[FilePath, Field(default_factory=lambda data: data["state_dir"] / "keys")]
-    """Signing keys; mode 0700. By default `keys` in `state_dir`. Read by `controller.wiring`."""
+    """Signing keys; mode 0700. By default `keys` in `state_dir`. Read by `controller.app`."""
     keys_passphrase_file: FilePath | None = None
     """File with the passphrase of the key files, mode 0600; by default the systemd credential
     keys-passphrase, if there is one. Read by `controller.keys`."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from config.schema import Siren
 from tts.voice import Speaker
 
 Colour = Literal["red", "orange", "yellow", "blue"]
@@ -111,7 +112,7 @@ class StandingIn(In):
 class SirenIn(In):
     """A siren of civil defence, as an exercise; only what the configuration permits."""
 
-    pattern: Literal["prepare", "raid", "clear", "disaster"]
+    pattern: Siren
     areas: Annotated[list[str], Field(min_length=1, max_length=400)]
     dry_run: bool = False
 

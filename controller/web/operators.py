@@ -22,6 +22,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from alerts import formats, intensity
 from alerts.model import Alert, AlertError, CodeScheme
+from config.schema import Siren
 from controller import map as plan_map
 from controller import standing
 from controller.app import App
@@ -62,7 +63,12 @@ TAIL_PAUSE_S: Final = 0.5
 _OVER: Final = (BroadcastState.DONE, BroadcastState.STOPPED, BroadcastState.SUPERSEDED)
 
 
-_SIRENS: Final = {"prepare": "预先警报", "raid": "空袭警报", "clear": "解除警报", "disaster": "灾情警报"}
+_SIRENS: Final[dict[Siren, str]] = {
+    "prepare": "预先警报",
+    "raid": "空袭警报",
+    "clear": "解除警报",
+    "disaster": "灾情警报",
+}
 
 
 def operators_api(app: App) -> FastAPI:

@@ -429,6 +429,9 @@ def test_a_path_that_leads_through_a_file_is_a_problem_not_a_crash(folder: Path)
 def test_the_hook_must_be_a_program_that_runs(folder: Path) -> None:
     text = changed("voice:", "hold_hook: [/no/such/ring, '{alert}']\nvoice:")
     assert problems(folder, text) == ["15: hold_hook[0]: /no/such/ring is not a program that can be run"]
+    assert problems(folder, text.replace("/no/such/ring", "/bin")) == [
+        "15: hold_hook[0]: /bin is not a program that can be run"
+    ]
     assert load(write(folder, text.replace("/no/such/ring", "/bin/true"))).hold_hook == (
         "/bin/true",
         "{alert}",
@@ -507,6 +510,27 @@ def _typed(value: Any) -> Any:
     if re.fullmatch(r"\d{1,3}", value):
         return int(value)
     return float(value) if re.fullmatch(r"\d\.\d+", value) else value
+
+
+def test_every_module_that_is_said_to_read_an_option_is_there() -> None:
+    source = (REPO / "config" / "schema.py").read_text(encoding="utf-8")
+    said = {
+        module
+        for clause in re.findall(r"[Rr]ead\s+by\s+(`[^;:]*?)(?:\.\s|\.\"|;|$)", source)
+        for module in re.findall(r"`((?:[a-z]+\.)+[a-z_]+)`", clause)
+    }
+    assert len(said) > 20
+    homes = {m: (REPO / m.replace(".", "/")) for m in said}
+    assert [m for m, at in homes.items() if not (at.is_dir() or at.with_suffix(".py").is_file())] == []
+
+
+def test_a_night_that_is_wrong_says_nothing_of_the_tests_by_the_usual_night(folder: Path) -> None:
+    text = changed(
+        "voice:",
+        'fatigue: {night_from: "25:00"}\ntests: [{name: late, day: 1, at: "23:00", sound: audible}]\nvoice:',
+    )
+    assert [line.partition(" ")[0] for line in problems(folder, text)] == ["15:"]
+    assert "night_from" in problems(folder, text)[0]
 
 
 def test_the_committed_schema_is_up_to_date() -> None:
