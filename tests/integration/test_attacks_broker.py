@@ -420,15 +420,24 @@ async def test_a_hole_in_any_of_the_walls_is_found_by_it(
     broken, found = HOLES[hole]
     for owner, name, instead in broken:
         monkeypatch.setattr(owner, name, instead)
+    monkeypatch.setitem(globals(), "LIMIT_S", 20)
     noticed = ""
-    for seed in range(4):  # an enemy too may have bad luck
+    for seed in range(8):  # an enemy too may have bad luck
         (tmp_path / str(seed)).mkdir()
+        world = None
         try:
-            judge(await attacked(tmp_path / str(seed), replace(WORST, seed=seed)))
+            world = await attacked(tmp_path / str(seed), replace(WORST, seed=seed))
+        except* TimeoutError:
+            pass  # who takes what is meant for another reports attempts that we never sent it, without end
+        if world is None:
+            continue
+        try:
+            judge(world)
         except AssertionError as error:
-            noticed = str(error)
-            break
-    assert any(one in noticed for one in found.split("|"))
+            noticed += f"{error}\n"
+            if any(one in noticed for one in found.split("|")):
+                break
+    assert any(one in noticed for one in found.split("|")), noticed
 
 
 def _lie_of_a_receipt(self: Compromised) -> None:
