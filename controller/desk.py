@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from alerts import fatigue, lifecycle
-from alerts.lifecycle import Cancel, Continuation, Duplicate, Label, New, Update
+from alerts.lifecycle import Cancel, Continuation, Duplicate, Ignored, Label, New, Update
 from alerts.model import Alert, MsgType
 from alerts.regions import County
 from config.schema import Config
@@ -157,8 +157,20 @@ class Desk:
                 return await self._take_warning(alert, judged, event, feed, doubts, document)
             case _:
                 pass
-        # What ends an event that is not known here yet stays in force, so that a warning which comes
-        # late stays silent; but only from a source whose own warnings would sound.
+        return await self._keep_quiet(alert, judged, event, feed, doubts, document)
+
+    async def _keep_quiet(
+        self,
+        alert: Alert,
+        judged: Judged,
+        event: Sequence[str],
+        feed: str,
+        doubts: Sequence[str],
+        document: int,
+    ) -> Closed:
+        """Recorded. What ends an event that is not known here yet stays in force, so that a warning which
+        comes late stays silent; but only from a source whose own warnings would sound."""
+        decision = judged.decision
         trusted = judged.plan is not None and isinstance(self.judging.release(judged, feed, doubts), Auto)
         state = _AS_STORED[lifecycle.settled(alert, decision, held=False)]
         if state is AlertState.RELEASED and not trusted:
@@ -254,11 +266,14 @@ class Desk:
         feed: str,
         doubts: Sequence[str],
         document: int,
-    ) -> Cancelled | Held:
+    ) -> Cancelled | Held | Closed:
         """As `decide_end` says. What nobody has released yet its own feed may always take back."""
         decision = judged.decision
         rows = [await self._store.alert(a) for a in event]
         ended = [row for row in rows if row.msg_type != MsgType.CANCEL]
+        if not ended:  # since it was judged, an operator has ended it
+            over = Ignored("what it ends is no longer in force", decision.event_key, decision.of)
+            return await self._keep_quiet(alert, replace(judged, decision=over), (), feed, doubts, document)
         waiting = [row.id for row in rows if row.msg_type == MsgType.CANCEL]
         silent = isinstance(decision, Cancel) and decision.silent
         state, reason = AlertState.RELEASED, decision.reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -379,6 +379,31 @@ async def test_a_cancel_of_a_stranger_is_held(county: County) -> None:
         feed="mirror",
     )
     assert cancel.outcome is Outcome.HELD
+
+
+async def test_a_strangers_cancel_of_what_an_operator_has_just_cancelled_is_closed(
+    county: County, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await county.give(cap())
+    assert first.broadcast is not None
+    assert first.alert is not None
+    await county.ended(first.broadcast)
+    alert, real = first.alert, county.desk.events.ids
+
+    async def after_the_operator(identifiers: Sequence[str], *states: AlertState) -> list[str]:
+        await county.desk.cancel(alert, "李值班", "误报")
+        return await real(identifiers, *states)
+
+    monkeypatch.setattr(county.desk.events, "ids", after_the_operator)
+    now = datetime.now(BEIJING).replace(microsecond=0) + timedelta(seconds=2)
+    reference = f"zhouqu.weather,62302341600000_20261122120000,{now.isoformat()}"
+    cancel = await county.give(
+        cap(identifier="62302341600000_20261122123000", msg_type="Cancel", references=reference, sent=now),
+        feed="mirror",
+    )
+    assert cancel.outcome is Outcome.IGNORED
+    assert cancel.alert is not None
+    assert (await county.store.alert(cancel.alert)).state is AlertState.CLOSED
 
 
 # --- operators --------------------------------------------------------------------------------------
