@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 # A document that was being read twice when the process died kills it: not read a third time.
 MOST_READINGS: Final = 2
 STORE_PAUSE_S: Final = 2.0
+UNREAD: Final = (Outcome.REFUSED, Outcome.QUARANTINED)
 # What is older than this is catch-up and never automatic (`feeds.md` §6.7).
 CATCH_UP_AGE: Final = timedelta(hours=1)
 QUAKE_AGE: Final = timedelta(seconds=600)
@@ -95,30 +96,39 @@ class Intake:
         """Everything this feed brings, until cancelled."""
         async for document in feed.documents():
             taken = await self._surely(document, reading)
-            refused = taken.outcome in (Outcome.REFUSED, Outcome.QUARANTINED)
+            unread = taken.outcome in UNREAD
             await document.done(
-                feed_port.Outcome.REFUSED if refused else feed_port.Outcome.TAKEN, taken.reason
+                feed_port.Outcome.REFUSED if unread else feed_port.Outcome.TAKEN, taken.reason
             )
             with contextlib.suppress(StoreError):  # it fails again where it matters
                 await self._desk.events.known()  # at hand when the next one comes
 
     async def _surely(self, document: Document, reading: Reading) -> Taken:
         """A full or failing disk delays a warning, with an alarm; it does not lose one."""
+        number: int | None = None
         while True:
             try:
-                return await self.accept(document, reading)
+                if number is None:  # once: a full disk is not to be filled with copies
+                    number = await self._journal(document)
+                return await self._journalled(number, document, reading)
             except StoreError as error:
                 self._alarm(f"{document.feed}: {document.name} waits: {error}")
                 await asyncio.sleep(STORE_PAUSE_S)
 
     async def accept(self, document: Document, reading: Reading) -> Taken:
         """Journal, then decide. Never raises for what is in the document."""
+        return await self._journalled(await self._journal(document), document, reading)
+
+    async def _journal(self, document: Document) -> int:
         sha256 = hashlib.sha256(document.body).hexdigest()
         read = not document.refused
         number = await self._store.journal(
             document.feed, document.name, document.body, sha256, wall_ms(), opened=read
         )
         self.last_document[document.feed] = document.received
+        return number
+
+    async def _journalled(self, number: int, document: Document, reading: Reading) -> Taken:
         if document.refused:
             self._metrics.documents.labels(document.feed, Outcome.REFUSED).inc()
             await self._store.close_document(number, Outcome.REFUSED, document.refused)
@@ -148,7 +158,7 @@ class Intake:
     ) -> Taken:
         """`opened`: its first reading was counted with the journal."""
         taken = await self._read_and_take(number, feed, body, reading, backlog, doubts, opened)
-        if taken.alert is None:
+        if taken.outcome in UNREAD:  # the rest is closed by the transaction that stores its alert
             await self._store.close_document(number, taken.outcome, taken.reason)
         self._metrics.documents.labels(feed, taken.outcome).inc()
         level = logging.INFO if taken.outcome in (Outcome.RELEASED, Outcome.IGNORED) else logging.WARNING
@@ -175,7 +185,7 @@ class Intake:
             alert = formats.parse(body, reading, now=moment(wall_ms()))
         except AlertError as error:
             return Taken(Outcome.REFUSED, str(error))
-        except Exception as error:
+        except Exception as error:  # the bulkhead (`_poison`)
             log.exception("document %d of %s quarantined", number, feed)
             return self._poison(number, feed, error)
         turns = self._fast if _counts_in_seconds(alert) else self._one
@@ -191,7 +201,7 @@ class Intake:
             judged = self._desk.judging.judge(alert, known, now, feed=feed, narrow=reading.shapes_narrow)
         except AlertError as error:
             return Taken(Outcome.REFUSED, str(error))
-        except Exception as error:
+        except Exception as error:  # the bulkhead; what is stored and sent of it lies outside
             log.exception("document %d of %s quarantined", number, feed)
             return self._poison(number, feed, error)
         old = catch_up(alert, now, backlog=backlog)
@@ -216,7 +226,8 @@ class Intake:
                 return Taken(Outcome.RELEASED, f"cancelled {', '.join(alerts)}")
 
     def _poison(self, number: int, feed: str, error: Exception) -> Taken:
-        """The bulkhead: whatever one document makes the reading raise, the next one is unharmed."""
+        """The bulkhead: whatever one document makes reading or judging raise, which store and send nothing,
+        the next one is unharmed."""
         self._metrics.quarantined.labels("document").inc()
         self._alarm(f"document {number} of {feed} could not be read ({error!r}); its bytes are kept")
         return Taken(Outcome.QUARANTINED, f"reading it failed: {error!r}")

@@ -65,6 +65,10 @@ class StoreError(Exception):
     """The disk or the file failed: what was being done, and SQLite's reason."""
 
 
+class WrongSchema(StoreError):
+    """Another version of the program made the file."""
+
+
 class Unknown(Exception):
     """No such alert, broadcast or terminal."""
 
@@ -152,6 +156,8 @@ class Store:
         return await self._write("opening a document", write, Urgency.SOUND)
 
     async def close_document(self, document: int, outcome: Outcome, reason: str) -> None:
+        """How it ended; what was said of it first stays."""
+
         def write(c: sa.Connection) -> None:
             _close(c, document, outcome, reason, None)
 
@@ -1076,12 +1082,12 @@ def _migrations(connection: sa.Connection) -> AlembicConfig:
 
 
 def _migrate(path: Path, connection: sa.Connection) -> None:
-    """Raises StoreError for the file of a later program."""
+    """Raises WrongSchema for the file of a later program."""
     config = _migrations(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     found = MigrationContext.configure(connection).get_current_revision()
     if found is not None and found not in known:
-        raise StoreError(
+        raise WrongSchema(
             f"{path}: its schema is {found}, which this program does not know: a later version has used it. "
             "Install that one again, or restore the backup from before it"
         )
@@ -1089,11 +1095,11 @@ def _migrate(path: Path, connection: sa.Connection) -> None:
 
 
 def _same_schema(path: Path, connection: sa.Connection) -> None:
-    """Raises StoreError unless the file's schema is ours."""
+    """Raises WrongSchema unless the file's schema is ours."""
     wanted = ScriptDirectory.from_config(_migrations(connection)).get_current_head()
     found = MigrationContext.configure(connection).get_current_revision()
     if found != wanted:
-        raise StoreError(
+        raise WrongSchema(
             f"{path}: its schema is {found}, this program's is {wanted}; "
             "start the controller of this version once"
         )
@@ -1118,7 +1124,7 @@ def _set_alert(c: sa.Connection, alert: str, state: AlertState, reason: str, who
 
 def _close(c: sa.Connection, document: int, outcome: Outcome, reason: str, alert: str | None) -> None:
     c.exec_driver_sql(
-        "UPDATE document SET outcome = ?, reason = ?, alert = ? WHERE id = ?",
+        "UPDATE document SET outcome = ?, reason = ?, alert = ? WHERE id = ? AND outcome IS NULL",
         (outcome, reason, alert, document),
     )
 

@@ -6,16 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from alerts import formats
+from alerts.feed import Document, Feed
 from alerts.feed import Outcome as FeedOutcome
+from alerts.formats import Reading
 from alerts.model import CodeScheme
+from controller import intake
 from controller.clock import moment, wall_ms
 from controller.compose import ComposeError, compose_alert
 from controller.desk import Cancelled, Refused, Released
-from controller.store.records import AlertState, BroadcastState, Outcome
+from controller.store import StoreError
+from controller.store.records import AlertState, BroadcastState, CommandRow, Outcome
 from controller.web.models import Compose
 from support.county import BEIJING, CONFIG, LIMIT_S, County, a_county, cap
 from terminals import delivery
@@ -185,6 +190,35 @@ async def test_an_unforeseen_error_quarantines_one_document_with_an_alarm(
     assert (await county.give(cap())).outcome is Outcome.RELEASED
 
 
+async def test_a_document_that_waits_for_the_disk_is_journalled_once(
+    county: County, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "STORE_PAUSE_S", 0.0)
+    real, full = county.store.take, [3]
+
+    async def take(*args: Any, **more: Any) -> list[CommandRow]:
+        if full[0]:
+            full[0] -= 1
+            raise StoreError("planning an alert: database or disk is full")
+        return await real(*args, **more)
+
+    monkeypatch.setattr(county.store, "take", take)
+    ends: list[FeedOutcome] = []
+
+    async def done(outcome: FeedOutcome, reason: str) -> None:
+        ends.append(outcome)
+
+    class One:
+        async def documents(self) -> AsyncIterator[Document]:
+            yield Document("bureau", "a.xml", cap(), moment(wall_ms()), done, "")
+
+    await county.intake.pump(cast(Feed, One()), Reading(CodeScheme.MCA))
+    assert ends == [FeedOutcome.TAKEN]
+    assert len([text for text in county.alarms if "waits" in text]) == 3
+    [document] = await county.store.documents(10)
+    assert document.outcome is Outcome.RELEASED
+
+
 async def test_a_document_that_kills_the_process_is_read_twice_and_then_set_aside(county: County) -> None:
     number = await county.store.journal("bureau", "killer.xml", cap(), "0" * 64, wall_ms())
     for _ in range(2):  # two processes died in the middle of it
@@ -322,6 +356,9 @@ async def test_a_cancel_stops_the_sound_and_airs_the_all_clear_only_where_it_had
             cap(identifier="62302341600000_20261122123000", msg_type="Cancel", references=reference, sent=now)
         )
         assert cancel.outcome is Outcome.RELEASED, cancel.reason
+        [document] = await county.store.documents(1)
+        assert document.alert is not None
+        assert (await county.store.alert(document.alert)).msg_type == "Cancel"
         county.village.power_on(deaf)
         [clear] = [b for b in await county.store.broadcasts() if b.broadcast.id != first.broadcast]
         await playing(county, clear.broadcast.id)
