@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EIGHT_HOURS: Final = 8 * 3600
+# What may have passed when systemd starts us again, which it does not after exit code 3.
+_OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class OneLine(logging.Formatter):
@@ -41,7 +44,7 @@ class OneLine(logging.Formatter):
 
 def serve(file: Path, *, sandbox: bool, speed: float = 1.0) -> Code:
     """Until SIGTERM or SIGINT. `speed`: how much faster than in reality a sandbox's terminals play. Raises
-    Failure (configuration) when it may not or cannot start."""
+    Failure when it may not or cannot start: configuration where starting again would not mend it."""
     if speed != 1.0 and not sandbox:
         raise Failure(Code.USAGE, w("speed_is_sandbox"))
     # Before anything imports onnxruntime (docs/decisions/0004); the voice process inherits it.
@@ -61,7 +64,7 @@ async def _serve(config: Config, sandbox: bool, speed: float) -> Code:
     from config.load import ConfigError
     from controller.app import StartError, open_app
     from controller.keys import KeysError
-    from controller.store import StoreError
+    from controller.store import StoreError, WrongSchema
     from simulators.broker import BrokerError
     from tts.floor import FloorError
 
@@ -96,14 +99,19 @@ async def _serve(config: Config, sandbox: bool, speed: float) -> Code:
         if not stopping:
             raise
         log.info("stopped")
-    except (ConfigError, PackError, StartError, KeysError, StoreError, BrokerError, FloorError) as error:
+    except (ConfigError, PackError, StartError, KeysError, WrongSchema, BrokerError, FloorError) as error:
         if running:
             raise
         raise Failure(Code.CONFIG, *str(error).splitlines()) from error
+    except StoreError as error:
+        if running:
+            raise
+        raise Failure(Code.FAILED, *str(error).splitlines()) from error
     except OSError as error:  # a folder that may not be made, a full disk
         if running:
             raise
-        raise Failure(Code.CONFIG, f"{error.filename or ''}: {error.strerror}".lstrip(": ")) from error
+        code = Code.FAILED if error.errno in _OF_THE_DISK else Code.CONFIG
+        raise Failure(code, f"{error.filename or ''}: {error.strerror}".lstrip(": ")) from error
     return Code.DONE
 
 

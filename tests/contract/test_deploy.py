@@ -204,6 +204,9 @@ def test_the_unit_keeps_the_promises_of_the_manual() -> None:
     assert "ORT_DISABLE_TELEMETRY=1" in service["Environment"].split()
     assert service["Restart"] == "on-failure"
     assert service["RestartPreventExitStatus"] == "3"
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0", (
+        "by default it gives up after five ends in ten seconds"
+    )
     assert service["User"] == "fenghuo"
     assert service["StateDirectory"] == "fenghuo"
     assert service["StateDirectoryMode"] == "0700"

@@ -1,6 +1,7 @@
 """Commands that need no controller: lint, config, keys, operator, doctor; and how `serve` begins and ends."""
 
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from controller.cli import doctor, service, words
 from controller.cli.outcome import Code, Failure
 from controller.cli.program import run
+from controller.store import StoreError, WrongSchema
 from support.fake_desk import FakeDesk
 from terminals.seal import KeyRole
 
@@ -373,6 +375,30 @@ def test_serve_where_it_may_not_write_is_exit_3(own_logging, county, capsys):
     said = capsys.readouterr().err
     assert "county.yaml/state" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreError("the disk is full"), Code.FAILED),
+        (OSError(errno.ENOSPC, "No space left on device", "lock"), Code.FAILED),
+        (WrongSchema("a later version has used it"), Code.CONFIG),
+        (PermissionError(errno.EACCES, "Permission denied", "lock"), Code.CONFIG),
+    ],
+)
+def test_a_disk_that_is_full_at_the_start_is_tried_again_and_what_stays_wrong_is_not(
+    own_logging, county, monkeypatch, capsys, error, code
+):
+    """systemd starts it again, but after exit code 3."""
+
+    @contextlib.asynccontextmanager
+    async def open_app(config, *, sandbox, pace):
+        raise error
+        yield
+
+    monkeypatch.setattr("controller.app.open_app", open_app)
+    assert run(["serve", "-c", str(county)]) == code
+    assert (error.strerror if isinstance(error, OSError) else str(error)) in capsys.readouterr().err
 
 
 class _App:
