@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import errno
 import http
-import http.client
 import json
 import logging
 import logging.handlers
@@ -26,11 +25,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from terminals.agent.control import NotRunning, ask, control
 from terminals.agent.errors import NO_STANDING, DeviceHangs, LinkError
 from terminals.agent.files import FileError
+from terminals.agent.post import exchange
 from terminals.agent.settings import DEFAULT_SETTINGS, Settings, SettingsError, load
 from terminals.agent.state import DEFAULT_STATE, LOG_BYTES, StateError, StateFolder
 from terminals.agent.version import version
@@ -45,11 +44,9 @@ from terminals.enrolment import (
     EnrolmentReason,
     code_bytes,
 )
-from terminals.wire import MAX_BODY
 
 DONE, FAILED, SETTINGS, NOBODY, WRONG, REFUSED = 0, 1, 3, 4, 5, 6
 DEFAULT_LINK: Final = Path("/opt/fenghuo-terminal/current")
-ENROL_S: Final = 30.0
 
 
 class ProgramError(Exception):
@@ -190,32 +187,19 @@ def _typed(prompt: str) -> str:
 def _post(given: argparse.Namespace, body: bytes, words: Words) -> bytes:
     """The answer of ``POST <controller>/enrol``. Raises ProgramError, LinkError."""
     controller: str = given.controller
-    try:
-        parts = urlsplit(controller)
-        port = parts.port
-    except ValueError as error:
-        raise ProgramError(NOBODY, words("no-address", address=controller)) from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ProgramError(NOBODY, words("no-address", address=controller))
-    if parts.scheme == "https":
+    tls = None
+    if controller.lower().startswith("https:"):
         from terminals.agent.link import trust
 
-        context = trust(given.ca_file)
-        way: http.client.HTTPConnection = http.client.HTTPSConnection(
-            parts.hostname, port, timeout=ENROL_S, context=context
-        )
-    else:
-        way = http.client.HTTPConnection(parts.hostname, port, timeout=ENROL_S)
+        tls = trust(given.ca_file)
     try:
-        way.request("POST", parts.path.rstrip("/") + "/enrol", body, {"content-type": "application/json"})
-        answer = way.getresponse()
-        said = answer.read(2 * MAX_BODY + 1)
-    except (OSError, http.client.HTTPException) as error:
+        status, said = exchange(controller.rstrip("/") + "/enrol", body, tls)
+    except ValueError as error:
+        raise ProgramError(NOBODY, words("no-address", address=controller)) from error
+    except OSError as error:
         raise ProgramError(NOBODY, words("no-answer", address=controller, why=error)) from error
-    finally:
-        way.close()
-    if answer.status != 200:
-        raise ProgramError(REFUSED, _refusal(answer.status, said, given.terminal, words))
+    if status != 200:
+        raise ProgramError(REFUSED, _refusal(status, said, given.terminal, words))
     return said
 
 
