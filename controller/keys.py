@@ -463,6 +463,8 @@ def _bound(file: str, name: str) -> bytes:
 
 def _passphrase(path: Path, *, mine: bool) -> bytes:
     """`mine`: a file of ours, which nobody else may read; a credential has systemd's mode."""
+    if not path.exists():
+        raise KeysError(f"{path} is not there; the passphrase is read from it")
     data = (_read(path) if mine else _bytes(path)).strip(b"\r\n")
     if not data:
         raise KeysError(f"{path} holds no passphrase")

@@ -66,7 +66,8 @@ class Known:
     health: Health | None
     """As that hello said."""
     heard: int | None = None
-    """When people last heard it: the end of a broadcast that was no silent test."""
+    """When a message last played there to its end that was no silent test: a generic sentence proves no more
+    than that the horn works."""
     tested: int | None = None
     """When it last went through a test, silent or audible."""
     missing: int | None = None
@@ -190,7 +191,7 @@ def _findings(known: Known, now: int, usual: str) -> Iterable[Finding]:
     elif known.certificate is not None and known.certificate - now < CERTIFICATE_DAYS * DAY_MS:
         yield Finding(doubtful, f"its certificate ends in {_span(known.certificate - now)}")
     if known.heard is None:
-        yield Finding(doubtful, "nobody has ever heard it")
+        yield Finding(doubtful, "no message has ever played there to its end")
     if known.tested is None:
         yield Finding(doubtful, "it has never been tested")
     elif now - known.tested > TESTED_DAYS * DAY_MS:

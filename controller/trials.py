@@ -205,7 +205,9 @@ class Trials:
     async def _over(self, run: Run) -> None:
         """Stored with its end; told where somebody must know."""
         run = replace(run, ended=wall_ms())
-        detail = f"{run.state}: {run.played} of {run.planned}: {run.reason}"
+        detail = f"{run.state}: {run.played} of {run.planned} loudspeakers took part"
+        if run.reason:
+            detail += f": {run.reason}"
         await self._store.keep_trial(run, Entry(f"test:{run.test}", "test.over", run.test, detail), wall_ms())
         at = f"{moment(run.slot).astimezone(BEIJING):%Y-%m-%d %H:%M}"
         if run.state is RunState.MISSED:

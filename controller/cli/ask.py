@@ -64,6 +64,18 @@ def confirm_id(shown: str, name: str) -> None:
         raise Failure(Code.FAILED, w("not_confirmed"))
 
 
+def stop_if_refused(done: Mapping[str, Any]) -> None:
+    """Raises Failure (refused) with the reasons of a `Done` of the API that did nothing."""
+    if done["outcome"] == "refused":
+        raise Failure(Code.REFUSED, w("refused"), *done["reasons"], reasons=done["reasons"])
+
+
+def stop_if_wrong(plan: Mapping[str, Any]) -> None:
+    """Raises Failure (refused) with what stands against a plan of the API."""
+    if plan["problems"]:
+        raise Failure(Code.REFUSED, w("refused"), *plan["problems"], reasons=plan["problems"])
+
+
 def _forget_typed() -> None:
     """What was typed before the question could be read does not answer it."""
     if sys.stdin.isatty():
@@ -98,6 +110,16 @@ def originals(said: Mapping[str, Any], most: int | None = None) -> dict[str, str
     return {
         name: text if most is None or len(text) <= most else text[:most] + "…" for name, text in found.items()
     }
+
+
+def only_shown(plan: Mapping[str, Any], kind: str, *, as_json: bool) -> Code:
+    """A plan as data, and that nothing is done; REFUSED when it would be refused."""
+    if as_json:
+        say.data_json(plan)
+    else:
+        say.show(banner(kind, w("deed_nothing")))
+        say.show(plan_shown(plan))
+    return Code.REFUSED if plan["problems"] else Code.DONE
 
 
 def plan_shown(plan: Mapping[str, Any], *, whole: bool = False) -> RenderableType:

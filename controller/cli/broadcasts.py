@@ -118,8 +118,7 @@ def stop(
 
         ask.confirm(summary["kind"], w("deed_stop", id=broadcast), render_live(summary, words.lang()))
     done = call.client.post(f"/v1/broadcasts/{broadcast}/stop")
-    if done["outcome"] == "refused":
-        raise Failure(Code.REFUSED, w("refused"), *done["reasons"], reasons=done["reasons"])
+    ask.stop_if_refused(done)
     if call.json:
         say.data_json(done)
     say.talk(w("stopped", id=broadcast))
@@ -146,8 +145,7 @@ def air(call: Call, broadcast: BroadcastId, yes: Yes = False, dry_run: DryRun = 
         deed = w("deed_air", id=broadcast, doubt=words.told(summary["doubt"]))
         ask.confirm(summary["kind"], deed, render_live(summary, words.lang()))
     done = call.client.post(f"/v1/broadcasts/{broadcast}/air")
-    if done["outcome"] == "refused":
-        raise Failure(Code.REFUSED, w("refused"), *done["reasons"], reasons=done["reasons"])
+    ask.stop_if_refused(done)
     if call.json:
         say.data_json(done)
     say.talk(w("aired", id=broadcast))

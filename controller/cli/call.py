@@ -12,7 +12,7 @@ from typer import Option
 
 from controller.cli import say
 from controller.cli.client import Client
-from controller.cli.outcome import Code
+from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
 
 P = ParamSpec("P")
@@ -42,10 +42,20 @@ ROOM: Final = 8
 """Cells that any other column keeps: four Chinese characters."""
 
 
+def write(file: Path, data: bytes) -> None:
+    """A file that the operator asked for. Raises Failure (failed)."""
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise Failure(Code.FAILED, w("cannot_write", file=file, why=error.strerror)) from None
+
+
 def table(rows: list[dict[str, Any]], columns: Mapping[str, str], *, as_json: bool) -> None:
     """Rows as JSON, or as a table with `columns` (heading → key)."""
     if as_json:
         return say.data_json(rows)
+    if not rows:
+        return say.talk(w("nothing_there"))
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False, header_style="bold")

@@ -25,7 +25,7 @@ _ZH: Final = (
     (r"\[([0-9<=x>]+)\]$", r"［\1］"),
     (r"No such option: (\S+)", r"没有这个选项：\1"),
     (r"\(Possible options: (.*)\)", r"（是不是：\1）"),
-    (r"No such command ('[^']*')", r"没有这个命令：\1"),
+    (r"No such command ('[^']*')\.?", r"没有这个命令：\1"),
     (r"Did you mean (.*)\?", r"是不是 \1？"),
     (r"Missing (?:argument|option|parameter) ('.*')\.", r"缺少 \1。"),
     (r"Choose from:\s*", "可选："),
@@ -33,7 +33,13 @@ _ZH: Final = (
     (r"Got unexpected extra arguments? \((.*)\)", r"多余的参数：\1"),
     (r"Option ('[^']*') requires an argument\.", r"选项 \1 后面要有内容。"),
     (r"Invalid value for (.*?): ", r"\1 的值不对："),
-    (r"(?:File|Path) ('.*') does not exist\.?", r"没有这个文件：\1"),
+    (r"(?i)(?:file|path) ('.*') does not exist\.?", r"没有这个文件：\1"),
+    (r"(?i)(?:file|path) ('.*') is not readable\.?", r"读不了这个文件：\1"),
+    (r"(?i)(?:file|path) ('.*') is a directory\.?", r"这是文件夹，不是文件：\1"),
+    (r"Input should be a valid (?:integer|number|decimal).*", "要写数字"),
+    (r"Input should be greater than or equal to ([0-9.]+)", r"不能小于 \1"),
+    (r"Input should be less than or equal to ([0-9.]+)", r"不能大于 \1"),
+    (r"('.*') does not match the formats? .*", r"\1 不是日期，应像 2026-11-22 这样写"),
 )
 
 

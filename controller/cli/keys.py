@@ -59,7 +59,7 @@ def new(
         say.data_json({"folder": str(folder), "key_ids": ids, "locked": passphrase is not None})
     else:
         for role, key_id in ids.items():
-            say.data(f"{role} {key_id}")
+            say.data(f"{w('role_' + role)} {key_id}")
     say.talk(w("keys_made", folder=folder))
     say.talk(w("keys_root", file=folder / "root.key"))
     return Code.DONE
@@ -148,7 +148,7 @@ def ring(call: Call) -> Code:
             w("c_holding"): w("ring_holding", **{k: found[k] for k in ("holding", "enrolled")}),
             w("c_waiting"): found["waiting"],
             w("c_ahead"): found["ahead"],
-            w("c_sealing"): [f"{role} {key}" for role, key in found["sealing"].items()],
+            w("c_sealing"): [f"{w('role_' + role)} {key}" for role, key in found["sealing"].items()],
             w("c_problem"): [told(p) for p in found["problems"]],
         },
     )
@@ -299,7 +299,9 @@ def _say_keys(found: CountyKeys, as_json: bool, **more: Any) -> None:
         say.data_json({"version": found.version, "keys": rows, **more})
         return
     for row in rows:
-        say.data(f"{row['role']} {row['key_id']} {row['until'] or ''}".rstrip())
+        role = row["role"]
+        until = w("key_until", at=say.clock(row["until"])) if row["until"] else ""
+        say.data(f"{w(f'role_{role}')} {row['key_id']} {until}".rstrip())
 
 
 def _county(settings: Config) -> str:

@@ -15,7 +15,7 @@ from controller.cli import say, words
 from controller.cli.call import Call, ConfigFile, FindConfig, Json, Url, asks_the_controller
 from controller.cli.help import App, Group, translated
 from controller.cli.outcome import Code, Failure, ReaderGone
-from controller.cli.words import told, w
+from controller.cli.words import deed_words, told, w, who_words
 
 NAME: Final = "fenghuo"
 
@@ -147,7 +147,9 @@ def status(call: Call) -> Code:
         f"{told(f.get('stale', ''))} {told(f['problem'])}".rstrip()
         for f in found["feeds"]
     ]
-    mode = w("mode_sandbox" if found["sandbox"] else f"mode_{found['mode']}")
+    mode = w(f"mode_{found['mode']}")
+    if found["sandbox"]:
+        mode += " · " + w("mode_sandbox")
     call.fields(
         found,
         {
@@ -216,8 +218,16 @@ def audit(
 ) -> Code:
     rows: list[dict[str, Any]] = call.client.get("/v1/audit", subject=subject, limit=limit)
     if not call.json:
-        worded = ({key: told(row[key]) for key in ("subject", "detail")} for row in rows)
-        rows = [{**row, **said, "at": say.clock(row["at"])} for row, said in zip(rows, worded, strict=True)]
+        rows = [
+            {
+                "at": say.clock(row["at"])[5:],
+                "who": who_words(row["who"]),
+                "what": deed_words(row["what"]),
+                "subject": told(row["subject"]),
+                "detail": told(row["detail"]),
+            }
+            for row in rows
+        ]
     columns = {
         w("c_time"): "at",
         w("c_who"): "who",

@@ -64,7 +64,9 @@ def check(
     if json:
         say.data_json(about)
     else:
-        say.data(w("config_ok", file=file, **{k: v for k, v in about.items() if k != "ok"}))
+        shown = {**about, "mode": w(f"mode_{found.mode}")}
+        del shown["ok"]
+        say.data(w("config_ok", file=file, **shown))
     return Code.DONE
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.model import Colour
 from controller.cli import ask, say, words
-from controller.cli.call import table
+from controller.cli.call import table, write
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
 from tts.voice import Kind, Signal, Speaker, Speech, Stage, VoiceError
@@ -63,14 +63,6 @@ def must_be_there(folder: Path, file: Path | None = None) -> None:
     """Raises Failure before anything is spoken in vain."""
     if not folder.is_dir():
         raise Failure(Code.FAILED, w("cannot_write", file=file or folder, why=os.strerror(errno.ENOENT)))
-
-
-def write(file: Path, data: bytes) -> None:
-    """Raises Failure."""
-    try:
-        file.write_bytes(data)
-    except OSError as error:
-        raise Failure(Code.FAILED, w("cannot_write", file=file, why=error.strerror)) from None
 
 
 @asynccontextmanager

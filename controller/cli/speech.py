@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from alerts.model import Colour
 from controller.cli import say
-from controller.cli.call import Json, ReadConfig
+from controller.cli.call import Json, ReadConfig, write
 from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
 from controller.cli.setup import ConfigArgument
@@ -56,12 +56,16 @@ def check(
 
 
 @tts.verb("voices", w("h_tts_voices"))
-def voices_(config: ReadConfig = None, json: Json = False) -> Code:
+def voices_(
+    config: ReadConfig = None,
+    every: Annotated[bool, Option("--all", help=w("o_voices_all"))] = False,
+    json: Json = False,
+) -> Code:
     from controller.cli import voices
     from controller.cli.setup import load_config
 
     used = None if config is None else load_config(config, on_this_machine=False).voice
-    return voices.show(used, as_json=json)
+    return voices.show(used, every=every, as_json=json)
 
 
 @tts.verb("weights", w("h_tts_weights"))
@@ -163,7 +167,7 @@ def say_(
     form = Form(_chime(signal), speaker, codec)
     work = sounds.speak(sounds.split(text), [voice], [form], speed=speed, language=language, config=config)
     [take] = asyncio.run(work)
-    sounds.write(out, take.made.clip)
+    write(out, take.made.clip)
     about = take.about(out)
     if json:
         say.data_json(about)

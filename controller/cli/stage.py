@@ -10,7 +10,7 @@ from controller.cli import say
 from controller.cli.call import Call, asks_the_controller
 from controller.cli.help import App
 from controller.cli.outcome import Code
-from controller.cli.words import lang, reason_words, w
+from controller.cli.words import problem_words, w
 
 SetId = Annotated[str, Argument(metavar="SET", help=w("a_set"))]
 
@@ -30,7 +30,8 @@ def now(
     call: Call, alert: Annotated[str | None, Option("--alert", metavar="ID", help=w("o_stage_alert"))] = None
 ) -> Code:
     rows = call.client.post("/v1/sets/offer", {"alert": alert})
-    _table(call, rows)
+    if rows or call.json:
+        _table(call, rows)
     say.talk(w("stage_offered", count=len(rows)) if rows else w("stage_nothing", alert=alert))
     return Code.DONE
 
@@ -52,7 +53,10 @@ def show(call: Call, held: SetId) -> Code:
         },
     )
     if not call.json:
-        rows = [{**row, "share": _share(row), "problems": _problems(row)} for row in one["townships"]]
+        rows = [
+            {**row, "share": _share(row), "problems": problem_words(row["problems"])}
+            for row in one["townships"]
+        ]
         columns = {
             w("c_township"): "name",
             w("c_holders"): "whole",
@@ -115,13 +119,6 @@ def _trouble(cover: dict[str, Any]) -> str:
     return w("stage_trouble", count=count) if count else ""
 
 
-def _problems(cover: dict[str, Any]) -> str:
-    return w("and_then").join(
-        f"{reason_words({'words': why, 'reason': why}, lang())} × {count}"
-        for why, count in sorted(cover["problems"].items())
-    )
-
-
 def purpose_words(purpose: str) -> str:
     """What a set that terminals hold beforehand is for (`controller.staging`)."""
     match purpose:
@@ -131,4 +128,4 @@ def purpose_words(purpose: str) -> str:
             return w("for_quake")
         case "quake-exercise":
             return w("for_quake_exercise")
-    return purpose
+    return w("for_event", alert=purpose.removeprefix("event:"))

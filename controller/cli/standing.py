@@ -10,8 +10,8 @@ from controller.cli import ask, say
 from controller.cli.call import Call, DryRun, Yes, asks_the_controller
 from controller.cli.help import App
 from controller.cli.options import Action, Areas, Codes, Meant, Said, Shade, Template, Warned
-from controller.cli.outcome import Code, Failure
-from controller.cli.words import told, w
+from controller.cli.outcome import Code
+from controller.cli.words import problem_words, told, w
 
 BroadcastId = Annotated[str, Argument(metavar="ID", help=w("a_standing_id"))]
 
@@ -42,18 +42,12 @@ def send(
     if dry_run or not yes:
         plan = call.client.post("/v1/standing/preview", {**body, "sound": False})
         if dry_run:
-            if call.json:
-                say.data_json(plan)
-            else:
-                say.show(ask.banner(kind, w("deed_nothing")))
-                say.show(ask.plan_shown(plan))
-            return Code.REFUSED if plan["problems"] else Code.DONE
-        if plan["problems"]:
-            raise Failure(Code.REFUSED, w("refused"), *plan["problems"], reasons=plan["problems"])
+            return ask.only_shown(plan, kind, as_json=call.json)
+        ask.stop_if_wrong(plan)
         ask.confirm(kind, w("deed_standing"), ask.plan_shown(plan))
         body["compose"]["issued"] = plan["issued"]
     done = call.client.post("/v1/standing", body)
-    _stop_if_refused(done)
+    ask.stop_if_refused(done)
     if call.json:
         say.data_json(done)
     else:
@@ -124,10 +118,7 @@ def show(call: Call, broadcast: BroadcastId) -> Code:
         },
     )
     if not call.json:
-        rows = [
-            {**row, "problems": ", ".join(f"{why} {count}" for why, count in sorted(row["problems"].items()))}
-            for row in one["townships"]
-        ]
+        rows = [{**row, "problems": problem_words(row["problems"])} for row in one["townships"]]
         columns = {
             w("c_township"): "name",
             w("c_holders"): "whole",
@@ -163,7 +154,7 @@ def drop(
             return Code.DONE
         ask.confirm(one["kind"], w("deed_standing_drop", id=broadcast), Text(say.clean(one["headline"])))
     done = call.client.post(f"/v1/standing/{broadcast}/drop", {"reason": reason})
-    _stop_if_refused(done)
+    ask.stop_if_refused(done)
     if call.json:
         say.data_json(done)
     say.talk(w("standing_dropped", id=broadcast))
@@ -172,8 +163,3 @@ def drop(
 
 def _now(row: dict[str, Any]) -> str:
     return w("standing_now", terminals=" ".join(row["now"])) if row["now"] else ""
-
-
-def _stop_if_refused(done: dict[str, Any]) -> None:
-    if done["outcome"] == "refused":
-        raise Failure(Code.REFUSED, w("refused"), *done["reasons"], reasons=done["reasons"])

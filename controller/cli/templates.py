@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from controller.cli import say
 from controller.cli.call import table
+from controller.cli.call import write as save
 from controller.cli.outcome import Code, Failure
 from controller.cli.words import w
 from tts import templates
@@ -89,10 +90,7 @@ def write(tag: str, file: Path, config: Config | None, *, every: bool, as_json: 
     if kind not in (".csv", ".html"):
         raise Failure(Code.USAGE, w("lines_kind", file=file))
     cells = [_row(what, zh, line) for what, zh, line in rows if line.status is not Status.STALE]
-    try:
-        file.write_bytes(_csv(cells) if kind == ".csv" else _html(tag, cells))
-    except OSError as error:
-        raise Failure(Code.FAILED, w("cannot_write", file=file, why=error.strerror)) from None
+    save(file, _csv(cells) if kind == ".csv" else _html(tag, cells))
     if as_json:
         say.data_json({"file": str(file), "language": tag, "lines": len(cells)})
     else:

@@ -14,11 +14,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from typer import Argument, Option
 
 from controller.cli import ask, say
-from controller.cli.call import Call, DryRun, FindConfig, Json, TokenFile, Url, Yes, asks_the_controller
+from controller.cli.call import (
+    Call,
+    DryRun,
+    FindConfig,
+    Json,
+    TokenFile,
+    Url,
+    Yes,
+    asks_the_controller,
+    write,
+)
 from controller.cli.client import find_address, find_token
 from controller.cli.help import App
 from controller.cli.outcome import Code, Failure
-from controller.cli.words import told, w
+from controller.cli.words import deed_words, lang, reason_words, told, w, who_words
 from tts.voice import Speaker
 
 if TYPE_CHECKING:
@@ -62,7 +72,8 @@ def list_terminals(
                 **row,
                 "enrolled": _yes(row["enrolled"]),
                 "online": _yes(row["online"]),
-                "last_seen": say.clock(row["last_seen"]),
+                "speaker": w(f"speaker_{row['speaker']}"),
+                "last_seen": say.minute(row["last_seen"]),
             }
             for row in rows
         ]
@@ -71,7 +82,7 @@ def list_terminals(
         w("c_name"): "name",
         w("c_township"): "township",
         w("c_village"): "village",
-        w("c_speaker"): "speaker",
+        w("c_class"): "speaker",
         w("c_enrolled"): "enrolled",
         w("c_online"): "online",
         w("c_last_seen"): "last_seen",
@@ -97,7 +108,7 @@ def show(call: Call, terminal: Annotated[str, Argument(metavar="ID", help=w("a_t
             w("c_place"): f"{row['township']} {row['village']} ({row['village_key']})",
             w("c_position"): "" if row["lat"] is None else f"{row['lat']}, {row['lon']}",
             w("c_languages"): " ".join(row["languages"]),
-            w("c_speaker"): f"{row['speaker']} ({' '.join(row['codecs'])})",
+            w("c_speaker"): f"{w('speaker_' + row['speaker'])} ({' '.join(row['codecs'])})",
             w("c_enrolled"): _yes(row["enrolled"]),
             w("c_simulated"): _yes(row["simulated"]),
             w("c_online"): _yes(row["online"]),
@@ -116,7 +127,7 @@ def show(call: Call, terminal: Annotated[str, Argument(metavar="ID", help=w("a_t
             w("c_certificate"): say.clock(row["certificate"]) if row["certificate"] else "",
             w("c_broadcasts"): [
                 f"{say.clock(one['at'])}  {one['broadcast']}  {w('s_' + one['state'])}"
-                f"{' ' + one['reason'] if one['reason'] else ''}  {one['headline']}"
+                f"{_because(one['reason'])}  {one['headline']}"
                 for one in row["last_broadcasts"]
             ],
             w("c_standing"): [
@@ -126,12 +137,17 @@ def show(call: Call, terminal: Annotated[str, Argument(metavar="ID", help=w("a_t
                 for one in row.get("standing", ())
             ],
             w("c_history"): [
-                f"{say.clock(one['at'])}  {one['who']}  {one['what']}  {one['detail']}"
+                f"{say.clock(one['at'])}  {who_words(one['who'])}  {deed_words(one['what'])}  "
+                f"{told(one['detail'])}"
                 for one in row["history"]
             ],
         },
     )
     return Code.DONE
+
+
+def _because(reason: str) -> str:
+    return " " + reason_words({"words": reason, "reason": reason}, lang()) if reason else ""
 
 
 def _yes(value: bool) -> str:
@@ -187,10 +203,7 @@ def export(
 ) -> Code:
     body = call.client.content("/v1/terminals/export")
     if out is not None:
-        try:
-            out.write_bytes(body)
-        except OSError as error:
-            raise Failure(Code.USAGE, w("cannot_write", file=out, why=error.strerror)) from None
+        write(out, body)
         say.talk(w("exported", file=out))
     elif call.json:
         say.data_json(list(csv.DictReader(body.decode("utf-8-sig").splitlines())))
@@ -406,6 +419,9 @@ def readiness(
         }
         for one in wanted[: MOST_SHOWN if township is None else len(wanted)]
     ]
+    if not lines:
+        say.talk(w("all_ready"))
+        return Code.DONE
     call.table(
         lines,
         {
@@ -465,6 +481,8 @@ def tests(call: Call) -> Code:
         for one in planned
         for run in one["runs"]
     ]
+    if not runs:
+        return Code.DONE
     call.table(
         runs,
         {

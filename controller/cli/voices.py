@@ -3,6 +3,7 @@ now."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -19,17 +20,21 @@ _LANGUAGES: Final = ("zh", "yue", "bo", "ug", "kk", "mn", "ko", "ii", "za")
 _ONLY_RECORDED: Final = "no voice anywhere: record it (fenghuo bank); until then it is said in Mandarin"
 
 
-def show(voice: VoiceOptions | None, *, as_json: bool) -> Code:
-    """Every voice that is configured or could be, by language."""
+def show(voice: VoiceOptions | None, *, every: bool, as_json: bool) -> Code:
+    """The voices of the configuration, those that may speak now first; with `every`, and as JSON, also all
+    that could be configured."""
     from controller.voices import offered
 
     options = voice or VoiceOptions()
     offers = offered(options)
-    rows = [*_configured(offers, known=voice is not None), *_possible(offers)]
-    spoken = {row["language"] for row in rows}
-    rows += [_row(Offer(at, Engine.BANK, ""), _ONLY_RECORDED) for at in _LANGUAGES if at not in spoken]
+    ours, more = [*_configured(offers, known=voice is not None)], [*_possible(offers)]
+    spoken = {row["language"] for row in (*ours, *more)}
+    mute = [at for at in _LANGUAGES if at not in spoken]
     order = (*_LANGUAGES, *sorted(spoken.difference(_LANGUAGES)))
-    rows.sort(key=lambda row: order.index(row["language"]))
+    rows = ours
+    if every or as_json:
+        rows = [*ours, *more, *(_row(Offer(at, Engine.BANK, ""), _ONLY_RECORDED) for at in mute)]
+    rows.sort(key=lambda row: (order.index(row["language"]), row["not_now"] != ""))
     columns = {
         w("c_language"): "language",
         w("c_voice"): "voice",
@@ -40,6 +45,12 @@ def show(voice: VoiceOptions | None, *, as_json: bool) -> Code:
     if not as_json:
         rows = [{**row, "not_now": told(row["not_now"])} for row in rows]
     table(rows, columns, as_json=as_json)
+    if not (every or as_json):
+        count = Counter(row["language"] for row in more)
+        could = w("and_then").join(f"{at} {count[at]}" for at in order if at in count)
+        say.talk(w("voices_more", could=could))
+        if mute:
+            say.talk(w("voices_none", languages=" ".join(mute)))
     return Code.DONE
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from typer import Argument, Option
 
 from controller.cli import ask, say, words
-from controller.cli.call import Call, DryRun, Json, Wait, Yes, asks_the_controller, table
+from controller.cli.call import Call, DryRun, Json, Wait, Yes, asks_the_controller, table, write
 from controller.cli.follow import code_of, follow
 from controller.cli.help import App
 from controller.cli.options import (
@@ -75,8 +75,8 @@ def _send(kind: str) -> Callable[..., Code]:
         if dry_run or not yes:
             plan = _plan(call, {**body, "sound": False})  # the question is there at once
             if dry_run:
-                return _show_plan(call, plan, kind)
-            _stop_if_wrong(plan)
+                return ask.only_shown(plan, kind, as_json=call.json)
+            ask.stop_if_wrong(plan)
             ask.confirm(kind, w("deed_send"), ask.plan_shown(plan))
             if "compose" in body:  # what was confirmed is what is said
                 body["compose"]["issued"] = plan["issued"]
@@ -118,12 +118,9 @@ def _preview(kind: str) -> Callable[..., Code]:
         if (out is not None or play) and plan["clip"] is not None:
             sound = call.client.content(f"/v1/clips/{plan['clip']}")
         if out is not None and sound:
-            try:
-                out.write_bytes(sound)
-            except OSError as error:
-                raise Failure(Code.FAILED, w("cannot_write", file=out, why=error.strerror)) from None
+            write(out, sound)
             say.talk(w("sound_written", file=out))
-        code = _show_plan(call, plan, kind)
+        code = ask.only_shown(plan, kind, as_json=call.json)
         if not call.json:
             _show_reach(plan)
         if play and sound:
@@ -145,10 +142,7 @@ def _form(chart: Path) -> str:
 def _save_map(chart: Path, drawing: str | None, note: str) -> None:
     if drawing is None:
         raise Failure(Code.FAILED, w("no_map", why=note))
-    try:
-        chart.write_bytes(base64.b64decode(drawing))
-    except OSError as error:
-        raise Failure(Code.FAILED, w("cannot_write", file=chart, why=error.strerror)) from None
+    write(chart, base64.b64decode(drawing))
     say.talk(w("map_written", file=chart))
     if note:
         say.talk(told(note))
@@ -199,24 +193,9 @@ def _plan(call: Call, body: dict[str, Any]) -> dict[str, Any]:
         return dict(call.client.post("/v1/alerts/preview", body))
 
 
-def _show_plan(call: Call, plan: dict[str, Any], kind: str) -> Code:
-    """A plan as data; REFUSED when it would be refused."""
-    if call.json:
-        say.data_json(plan)
-    else:
-        say.show(ask.banner(kind, w("deed_nothing")))
-        say.show(ask.plan_shown(plan))
-    return Code.REFUSED if plan["problems"] else Code.DONE
-
-
-def _stop_if_wrong(plan: dict[str, Any]) -> None:
-    if plan["problems"]:
-        raise Failure(Code.REFUSED, w("refused"), *plan["problems"], reasons=plan["problems"])
-
-
 def _released(call: Call, done: dict[str, Any], *, wait: bool) -> Code:
     """The ids on stdout; with `wait` the broadcast to its end."""
-    _stop_if_refused(done)
+    ask.stop_if_refused(done)
     if done["outcome"] == "cancelled":
         return _cancelled(call, done)
     broadcast = done["broadcast"]
@@ -272,11 +251,6 @@ def _cancelled(call: Call, done: dict[str, Any]) -> Code:
     return Code.DONE
 
 
-def _stop_if_refused(done: dict[str, Any]) -> None:
-    if done["outcome"] == "refused":
-        raise Failure(Code.REFUSED, w("refused"), *done["reasons"], reasons=done["reasons"])
-
-
 LINES: Final = {"broadcast": "doubted_line", "by-hand": "by_hand_line"}
 alert = group("actual")
 exercise = group("exercise")
@@ -301,7 +275,7 @@ def siren(
         from rich.text import Text
 
         tried = call.client.post("/v1/exercises/siren", {**body, "dry_run": True})
-        _stop_if_refused(tried)
+        ask.stop_if_refused(tried)
         shown = w("siren_shown", pattern=w(f"siren_{pattern}"), places="、".join(place))
         if dry_run:
             if call.json:
@@ -335,7 +309,7 @@ def reject(
     reason: Annotated[str, Option("--reason", metavar="TEXT", help=w("o_reason_reject"))],
 ) -> Code:
     done = call.client.post(f"/v1/alerts/{alert}/reject", {"reason": reason})
-    _stop_if_refused(done)
+    ask.stop_if_refused(done)
     if call.json:
         say.data_json(done)
     say.talk(w("rejected", alert=alert))
@@ -359,7 +333,7 @@ def cancel(
             return _show_detail(call, detail)
         _confirm(detail, w("deed_cancel", id=alert))
     done = call.client.post(f"/v1/alerts/{alert}/cancel", {"reason": reason})
-    _stop_if_refused(done)
+    ask.stop_if_refused(done)
     return _cancelled(call, done)
 
 
@@ -584,7 +558,8 @@ def _lint_data(report: LintReport) -> dict[str, Any]:
 
 def _show_lint(file: Path, report: LintReport, county: County | None) -> None:
     for name, value in report.fields:
-        say.data(f"{told(name)}: {value if name.endswith(_OWN_WORDS) else told(value)}")
+        label = name if name == "sent" else told(name)  # an element of CAP, and a state of a delivery
+        say.data(f"{label}: {value if name.endswith(_OWN_WORDS) else told(value)}")
     for label, texts in (
         ("c_damage", report.damage),
         ("c_remarks", report.remarks),

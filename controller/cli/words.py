@@ -76,6 +76,94 @@ def reason_words(row: Mapping[str, Any], lang: str) -> str:
     return f"{words} ({reason}{': ' if detail else ''}{detail})"
 
 
+def problem_words(problems: Mapping[str, int]) -> str:
+    """Why so many terminals do not hold what they should, each reason with its number."""
+    reasons = ((why, reason_words(_apart(why), lang())) for why in sorted(problems))
+    return w("and_then").join(f"{said} × {problems[why]}" for why, said in reasons)
+
+
+def _apart(why: str) -> dict[str, str]:
+    """``fetch``, or a state and what it came of: ``cancelled stopped``."""
+    return {"words": why, "reason": why.rpartition(" ")[2]}
+
+
+def deed_words(what: str) -> str:
+    """What somebody did, by its name in the audit."""
+    return _DEEDS.get(what, what) if _current == "zh" else what
+
+
+def who_words(who: str) -> str:
+    """Who did it: an operator by name, else a part of the system (``feed:bureau``)."""
+    kind, colon, name = who.partition(":")
+    if _current == "en" or kind not in _DOERS:
+        return who
+    return f"{_DOERS[kind]}{' ' * bool(colon)}{name}"
+
+
+_DOERS: Final = {
+    "controller": "播控",
+    "desk": "播控",
+    "feed": "来源",
+    "operator": "值班员",
+    "terminal": "终端",
+    "test": "定期测试",
+    "user": "本机账号",
+}
+_DEEDS: Final = {
+    "actual.refused": "实警被拒",
+    "actual.send": "发出实警",
+    "alert.approve": "核准",
+    "alert.cancel": "解除预警",
+    "alert.cancelled": "已解除",
+    "alert.closed": "存档",
+    "alert.continued": "继续有效",
+    "alert.duplicate": "重复，不再播",
+    "alert.elsewhere": "与本县无关",
+    "alert.expired": "过期未审",
+    "alert.held": "待审",
+    "alert.ignored": "只记录，不播",
+    "alert.narrowed": "缩小范围",
+    "alert.reject": "驳回",
+    "alert.rejected": "已驳回",
+    "alert.released": "自动发布",
+    "alert.stale": "过时，不播",
+    "alert.standing": "存为常备",
+    "alert.superseded": "被取代",
+    "all-clear.withheld": "不播解除",
+    "broadcast.air": "放行可疑音频",
+    "broadcast.doubted": "音频可疑",
+    "broadcast.stop": "停播",
+    "broadcast.stop-all": "全部停播",
+    "broadcast.superseded": "播发被取代",
+    "broadcast.waits": "可疑音频待定",
+    "cancel.closed": "解除存档",
+    "cancel.held": "解除待审",
+    "cancel.released": "解除生效",
+    "exercise.refused": "演练被拒",
+    "exercise.send": "发出演练",
+    "exercise.siren": "警报演练",
+    "stage.drop": "撤下预置",
+    "stage.offer": "下发预置",
+    "stage.place": "建立预置",
+    "standing.by-hand": "手动播放",
+    "standing.drop": "撤下常备",
+    "standing.send": "存入常备",
+    "terminal.certificate": "发给证书",
+    "terminal.code": "发入网码",
+    "terminal.enrol": "入网",
+    "terminal.import": "导入终端",
+    "terminal.replace": "更换终端",
+    "terminal.retire": "停用终端",
+    "terminal.revoke": "吊销证书",
+    "test.begin": "测试开始",
+    "test.over": "测试结束",
+    "test.postponed": "测试推迟",
+    "test.refused": "测试被拒",
+    "test.send": "发出测试",
+}
+"""What is in the audit; `--json` and English keep the name itself."""
+
+
 # The reasons of `terminals.agent.core.Reason`, `terminals.seal.SealReason` and of a terminal's device.
 _REASONS: Final = {
     "wrong-role": "sealed with a key of another kind",
@@ -841,8 +929,17 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "给出 --out 文件（生成表）或 --import 文件（收回表）。",
     ),
     "h_tts_voices": (
-        "The voices of every language: who approved them, and why one does not speak now.",
-        "各种语言有哪些声音，谁批准的，为什么现在不能用。",
+        "The county's voices: who approved them, and why one does not speak now.",
+        "本县有哪些声音，谁批准的，为什么现在不能用。",
+    ),
+    "o_voices_all": ("Also every voice that could be configured.", "连可以配置而没有配置的也列出。"),
+    "voices_more": (
+        "More could be configured: {could}. All of them: fenghuo tts voices --all",
+        "还可以配置（语言和个数）：{could}。全部列出：fenghuo tts voices --all",
+    ),
+    "voices_none": (
+        "No voice anywhere for {languages}: record one (fenghuo bank); until then Mandarin is spoken.",
+        "{languages} 没有任何现成声音：请录音（fenghuo bank）；在此之前用普通话播。",
     ),
     "h_tts_weights": (
         "Where the offline voice's model is, checked; and one copy of it for several environments.",
@@ -1139,6 +1236,12 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{folder} 中 {files} 个密钥文件未加密。",
     ),
     "ca_made": ("In {folder}. Next: fenghuo broker config", "在 {folder}。下一步：fenghuo broker config"),
+    "role_actual": ("actual", "实警密钥"),
+    "role_exercise": ("exercise", "演练密钥"),
+    "role_test": ("test", "测试密钥"),
+    "role_service": ("service", "维护密钥"),
+    "role_root": ("root", "根密钥"),
+    "key_until": ("until {at}", "有效到 {at}"),
     "passphrase_ask": ("Passphrase of the keys: ", "密钥口令："),
     "passphrase_new": ("New passphrase: ", "新口令："),
     "passphrase_again": ("Again: ", "再输一次："),
@@ -1608,6 +1711,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "stage_see": ("Where and why: fenghuo stage show {id}", "在哪里、为什么：fenghuo stage show {id}"),
     "for_floor": ("generic sentences", "通用语句"),
     "for_quake": ("countdown", "地震倒计时"),
+    "for_event": ("event {alert}", "事件 {alert}"),
     "for_quake_exercise": ("countdown, exercise", "地震倒计时（演练）"),
     "stage_gone": ("dropped: terminals that still hold it", "已撤下：仍存有的终端数"),
     "already_stopped": ("{id} was stopped already by {who}.", "{id} 已由 {who} 停止。"),
@@ -1650,6 +1754,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{id}（{name}，{place}）将永久停用，由 {by} 代替。",
     ),
     "type_id": ("Type {id} to go on:", "请输入 {id} 以继续："),
+    "all_ready": ("Nothing is wrong with any of them.", "全部正常。"),
     "more_not_ready": (
         "{count} more are not ready; see one township: fenghuo terminal readiness TOWNSHIP",
         "还有 {count} 台有问题；请看某个乡镇：fenghuo terminal readiness 乡镇",
@@ -1728,9 +1833,9 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{text!r} 应为 角色=列名；角色有：{roles}",
     ),
     "config_ok": (
-        "{file}: right. {county}, mode {mode}, {townships} townships, {villages} villages, {operators} "
+        "{file}: right. {county}; {mode}; {townships} townships, {villages} villages, {operators} "
         "operators, {feeds} feeds.",
-        "{file}：正确。{county}，模式 {mode}，{townships} 个乡镇，{villages} 个村，{operators} 名值班员，"
+        "{file}：正确。{county}；{mode}；{townships} 个乡镇，{villages} 个村，{operators} 名值班员，"
         "{feeds} 个来源。",
     ),
     "keys_made": (
@@ -1921,6 +2026,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "{file} 超过 {limit} 字节；预警不会这么大。",
     ),
     "cannot_read": ("{file}: cannot be read: {why}.", "{file}：读不了：{why}。"),
+    "nothing_there": ("None.", "没有。"),
     "cannot_write": ("{file}: cannot be written: {why}.", "{file}：写不了：{why}。"),
     "bad_name": ("The name must be 1 to 80 printable characters.", "姓名须为 1 到 80 个可显示的字。"),
     "csv_columns": (
@@ -1950,10 +2056,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "c_doubtful": ("doubtful", "有疑问"),
     "c_dead": ("dead", "不能响"),
     "c_on_battery": ("on battery", "用电池"),
-    "c_sick": ("amplifiers broken", "功放故障"),
+    "c_sick": ("broken amps", "功放故障"),
     "c_software": ("software", "软件版本"),
-    "c_quiet": ("quiet longest since", "最久未响"),
-    "c_heard": ("last heard by people", "最后一次有声"),
+    "c_quiet": ("quiet longest since", "最久未播"),
+    "c_heard": ("last played whole", "最后一次播完"),
     "c_tested": ("last tested", "最后一次测试"),
     "c_readiness": ("readiness", "完好情况"),
     "c_findings": ("what is wrong", "问题"),
@@ -1996,6 +2102,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "c_position": ("position", "位置"),
     "c_languages": ("languages", "语言"),
     "c_speaker": ("loudspeaker", "扬声器"),
+    "c_class": ("kind", "扬声器"),
+    "speaker_horn": ("horn", "号角"),
+    "speaker_column": ("column", "音柱"),
+    "speaker_indoor": ("indoor", "室内"),
     "c_enrolled": ("enrolled", "已入网"),
     "c_simulated": ("simulated", "模拟"),
     "c_online": ("online", "在线"),

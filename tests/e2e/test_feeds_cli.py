@@ -30,7 +30,6 @@ from simulators.feeds import load, simulated
 from simulators.story import Fault, Scenario, Seconds, Source, Told, Trouble
 from support import fake_desk as fake
 from support.county import cap
-from support.fake_desk import FakeDesk
 from support.running import LIMIT_S, TOKEN, free_port
 
 STORY = (
@@ -128,15 +127,9 @@ async def ended(process, number=signal.SIGTERM):
 
 @pytest.fixture
 def desk(monkeypatch):
-    words.use("en")
     monkeypatch.setattr(feeds, "_AGAIN_S", 0.0)
-    for name in ("FENGHUO_CONFIG", "FENGHUO_TOKEN_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    with FakeDesk() as desk:
-        monkeypatch.setenv("FENGHUO_URL", desk.url)
-        monkeypatch.setenv("FENGHUO_TOKEN", fake.TOKEN)
+    with fake.beside(monkeypatch) as desk:
         yield desk
-    words.use("en")
 
 
 def test_the_list_says_which_sources_are_well_stale_in_trouble_and_not_heard_yet(desk, capsys):

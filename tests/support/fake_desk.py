@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,8 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
 from pydantic import BaseModel
 
+from controller.cli import words
 from controller.web import models as m
 
 TOKEN = "the-operators-token"
@@ -445,3 +448,19 @@ class FakeDesk:
             handler.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
             handler.wfile.flush()
         handler.wfile.write(b"0\r\n\r\n")
+
+
+@contextmanager
+def beside(
+    monkeypatch: pytest.MonkeyPatch, answers: Mapping[tuple[str, str], Any] | None = None
+) -> Iterator[FakeDesk]:
+    """A desk that `controller.cli.program.run` finds, in English unless the test says otherwise."""
+    words.use("en")
+    for name in ("FENGHUO_CONFIG", "FENGHUO_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with FakeDesk() as desk:
+        monkeypatch.setenv("FENGHUO_URL", desk.url)
+        monkeypatch.setenv("FENGHUO_TOKEN", TOKEN)
+        desk.answers |= answers or {}
+        yield desk
+    words.use("en")

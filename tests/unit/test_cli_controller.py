@@ -31,9 +31,7 @@ def english(monkeypatch):
 
 @pytest.fixture
 def desk(monkeypatch):
-    with FakeDesk() as desk:
-        monkeypatch.setenv("FENGHUO_URL", desk.url)
-        monkeypatch.setenv("FENGHUO_TOKEN", fake.TOKEN)
+    with fake.beside(monkeypatch) as desk:
         desk.answers = {
             ("GET", "/v1/status"): (200, fake.status()),
             ("POST", "/v1/alerts/preview"): (200, fake.plan()),
@@ -596,7 +594,7 @@ LOOKS = [
     (["broadcast", "list"], "B1", {"en": "sending", "zh": "播发中"}),
     (["terminal", "list", "--village", "城关镇"], "t-1", {"en": "enrolled", "zh": "已入网"}),
     (["terminal", "show", "t-1"], ": 80 %", {"en": "health", "zh": "状况"}),
-    (["audit", "--subject", "A1"], "alert.approve", {"en": "who", "zh": "做了什么"}),
+    (["audit", "--subject", "A1"], "李四", {"en": "alert.approve", "zh": "核准"}),
 ]
 
 

@@ -1,5 +1,6 @@
 """The program as a whole: its start, its help, its languages, its words and its page in docs."""
 
+import ast
 import json
 import os
 import re
@@ -254,6 +255,26 @@ def test_every_reason_of_a_terminal_has_words():
         assert not said.startswith(("failed", "("))  # the state has a column of its own
         alike = {**row, "words": f"failed {reason} ({reason})"}
         assert words.reason_words(alike, "en").endswith(f" ({reason})")
+
+
+def test_every_deed_in_the_audit_has_its_chinese():
+    """As the code writes them; `{}` stands for what is filled in: a kind, a state."""
+    deeds = set()
+    for file in (ROOT / "controller").rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("Entry", "._decide")):
+                for word in (*call.args, *(named.value for named in call.keywords)):
+                    deeds |= set(re.findall(r"'([a-z{}_.()-]+\.[a-z{}_.()-]+)'", ast.unparse(word)))
+    assert len(deeds) > 25
+    for deed in deeds:
+        known = re.compile(re.sub(r"\{.*\}", "[a-z-]+", deed.replace(".", r"\.")) + "$")
+        assert any(map(known.match, words._DEEDS)), deed
+    words.use("zh")
+    assert words.deed_words("exercise.send") == "发出演练"
+    assert words.who_words("feed:bureau") == "来源 bureau"
+    assert words.who_words("王主任") == "王主任"
+    words.use("en")
+    assert words.deed_words("exercise.send") == "exercise.send"
 
 
 def test_every_state_has_words():

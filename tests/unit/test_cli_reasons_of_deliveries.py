@@ -42,24 +42,13 @@ CHAIN = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    words.use("en")
-    yield
-    words.use("en")
-
-
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
-    for name in ("FENGHUO_CONFIG", "FENGHUO_TOKEN_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    with FakeDesk() as desk:
-        monkeypatch.setenv("FENGHUO_URL", desk.url)
-        monkeypatch.setenv("FENGHUO_TOKEN", fake.TOKEN)
-        desk.answers = {
-            ("GET", "/v1/alerts/A1/deliveries"): (200, DELIVERIES),
-            ("GET", "/v1/broadcasts/B2/why/t-2"): (200, CHAIN),
-        }
+    answers = {
+        ("GET", "/v1/alerts/A1/deliveries"): (200, DELIVERIES),
+        ("GET", "/v1/broadcasts/B2/why/t-2"): (200, CHAIN),
+    }
+    with fake.beside(monkeypatch, answers) as desk:
         yield desk
 
 

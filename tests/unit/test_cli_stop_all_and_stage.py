@@ -27,28 +27,17 @@ LINE = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    words.use("en")
-    yield
-    words.use("en")
-
-
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDesk]:
-    for name in ("FENGHUO_CONFIG", "FENGHUO_TOKEN_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    with FakeDesk() as desk:
-        monkeypatch.setenv("FENGHUO_URL", desk.url)
-        monkeypatch.setenv("FENGHUO_TOKEN", fake.TOKEN)
-        desk.answers = {
-            ("GET", "/v1/broadcasts"): (200, [LINE, {**LINE, "id": "B0", "state": "done"}]),
-            ("POST", "/v1/broadcasts/stop-all"): (200, fake.done("stopped", stopped=["B1"])),
-            ("GET", "/v1/sets"): (200, [SET]),
-            ("GET", f"/v1/sets/{SET['id']}"): (200, {**SET, "names": ["floor/x"], "townships": [COVER]}),
-            ("POST", "/v1/sets/offer"): (200, [SET]),
-            ("POST", f"/v1/sets/{SET['id']}/drop"): (200, SET),
-        }
+    answers = {
+        ("GET", "/v1/broadcasts"): (200, [LINE, {**LINE, "id": "B0", "state": "done"}]),
+        ("POST", "/v1/broadcasts/stop-all"): (200, fake.done("stopped", stopped=["B1"])),
+        ("GET", "/v1/sets"): (200, [SET]),
+        ("GET", f"/v1/sets/{SET['id']}"): (200, {**SET, "names": ["floor/x"], "townships": [COVER]}),
+        ("POST", "/v1/sets/offer"): (200, [SET]),
+        ("POST", f"/v1/sets/{SET['id']}/drop"): (200, SET),
+    }
+    with fake.beside(monkeypatch, answers) as desk:
         yield desk
 
 

@@ -20,7 +20,7 @@ from alerts.model import Area, Circle, Line, Polygon
 from alerts.regions import County, Township, Village
 from config.schema import Issuer
 from controller import map as plan_map
-from controller.cli import drawn, words
+from controller.cli import drawn
 from controller.cli.outcome import Code, Failure
 from controller.cli.program import run
 from controller.compose import ComposeError, compose_alert
@@ -258,10 +258,7 @@ def test_a_file_that_holds_anything_else_is_refused_because_it_would_be_left_out
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch):
-    words.use("en")
-    with FakeDesk() as found:
-        monkeypatch.setenv("FENGHUO_URL", found.url)
-        monkeypatch.setenv("FENGHUO_TOKEN", fake.TOKEN)
+    with fake.beside(monkeypatch) as found:
         body = base64.b64encode(b"<svg/>").decode()
         found.answers["POST", "/v1/alerts/preview"] = (200, fake.plan() | {"map": body})
         yield found

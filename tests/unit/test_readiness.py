@@ -70,7 +70,7 @@ def test_one_that_lacks_nothing_is_ready() -> None:
         (one(missing=2), Grade.DOUBTFUL, "2 sets"),
         (one(certificate=NOW - 2 * DAY_MS), Grade.DEAD, "ended 2 days ago"),
         (one(certificate=NOW + 5 * DAY_MS), Grade.DOUBTFUL, "ends in 5 days"),
-        (one(heard=None), Grade.DOUBTFUL, "nobody has ever heard"),
+        (one(heard=None), Grade.DOUBTFUL, "no message has ever played there to its end"),
         (one(tested=None), Grade.DOUBTFUL, "never been tested"),
         (one(tested=NOW - 36 * DAY_MS), Grade.DOUBTFUL, "36 days ago"),
     ],

@@ -210,12 +210,9 @@ def answer(**changes: object) -> dict[str, object]:
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch):
-    with FakeDesk() as found:
-        monkeypatch.setenv("FENGHUO_URL", found.url)
-        monkeypatch.setenv("FENGHUO_TOKEN", fake.TOKEN)
+    with fake.beside(monkeypatch) as found:
         found.answers["GET", "/v1/alerts/A1/why/t-1"] = (200, answer())
         yield found
-        words.use("en")
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 import numpy as np
@@ -61,6 +63,21 @@ def take(stream: Stream, longest: float, told: Callable[[float], None] = lambda 
     return np.concatenate(blocks)
 
 
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """ALSA and JACK write a hundred lines to stderr about devices that they try: the announcer is to read one
+    line of ours. Only where nobody else writes meanwhile."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 class _Device:
     """PyAudio's default input."""
 
@@ -72,14 +89,15 @@ class _Device:
                 "recording needs PyAudio: pip install 'fenghuo[terminal]' (on Linux with PortAudio), or "
                 "record elsewhere and use fenghuo bank import"
             ) from None
-        self._audio = pyaudio.PyAudio()
-        try:
-            self._stream = self._audio.open(
-                rate=RATE, channels=1, format=pyaudio.paInt16, input=True, frames_per_buffer=BLOCK
-            )
-        except OSError as error:
-            self._audio.terminate()
-            raise BankError(f"no microphone can be opened: {error}") from error
+        with _hushed():
+            self._audio = pyaudio.PyAudio()
+            try:
+                self._stream = self._audio.open(
+                    rate=RATE, channels=1, format=pyaudio.paInt16, input=True, frames_per_buffer=BLOCK
+                )
+            except OSError as error:
+                self._audio.terminate()
+                raise BankError(f"no microphone can be opened: {error}") from error
 
     def read(self, frames: int) -> bytes:
         return bytes(self._stream.read(frames, exception_on_overflow=False))
