@@ -148,10 +148,6 @@ class Score:
     misheard: int
     """Clips of which a number, place or action was not heard."""
 
-    @property
-    def target(self) -> float:
-        return TARGETS.get(self.snr_db, 1.0)
-
 
 def score(all_heard: Sequence[Heard]) -> list[Score]:
     """One row per voice, preset and SNR, in the order they came."""
