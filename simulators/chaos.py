@@ -355,7 +355,6 @@ class _World:
         async with self._serving() as process, self._api() as self.api:
             self.process = process
             await self._until("the controller", self._is_ready, START_S)
-            faults = {t: f for t, f in self.scenario.faults.items() if f is not Fault.OFFLINE}
             self.fleet = Fleet(
                 FleetOptions(
                     controller=socket,
@@ -373,7 +372,8 @@ class _World:
             )
             self.whole = frozenset(self.rows) - self.scenario.faults.keys() - self.scenario.links.keys()
             """Those of whom everything is expected at once."""
-            self.reachable = frozenset(self.rows) - (self.scenario.faults.keys() - faults.keys())
+            offline = {t for t, fault in self.scenario.faults.items() if fault is Fault.OFFLINE}
+            self.reachable = frozenset(self.rows) - offline
             await self.spy.connect()
             try:
                 async with asyncio.timeout(START_S):
@@ -579,7 +579,8 @@ class _World:
         end = began + PHASE_S
         while time.monotonic() < end:
             silent = {t: at for b in planned for t, at in self.heard.silenced[b].items() if t in sounding}
-            unknown = [t for b in planned for t in await self._unacknowledged(b)]
+            told = [await self._ask(f"/v1/broadcasts/{b}") for b in planned]
+            unknown = [t for one in told for t in _open(one, self.reachable)]
             over = {t for b in planned for t in self.heard.finished[b]}
             if not unknown and sounding <= silent.keys() | over:
                 break
@@ -607,11 +608,6 @@ class _World:
             for t in heard.starts[b]
             if t not in heard.finished[b] and t not in heard.silenced[b]
         }
-
-    async def _unacknowledged(self, broadcast: str) -> list[str]:
-        rows = (await self._ask(f"/v1/broadcasts/{broadcast}"))["not_reached"]
-        open_states = {"pending", "sent", "accepted", "ready", "playing", "interrupted", "preempted"}
-        return [r["terminal"] for r in rows if r["state"] in open_states and r["terminal"] in self.reachable]
 
     async def _links(self) -> None:
         """A share of the lines is gone when the warning comes, and comes back later."""
