@@ -88,7 +88,7 @@ class Ahead:
                 await self._voicing.loaded.wait()
                 for kind in QUAKE:
                     await self.place_countdown(kind)
-            except (StagingError, StoreError, VoiceError, quake.CountdownError) as error:
+            except (StagingError, StoreError, VoiceError, OSError, quake.CountdownError) as error:
                 log.warning("%s; what terminals hold ahead is not complete yet", error)
                 pause = AGAIN_S
             await asyncio.sleep(pause)
@@ -98,7 +98,7 @@ class Ahead:
             plan = await self._plans.get()
             try:
                 await self.prepare(plan)
-            except (StagingError, StoreError, VoicingError) as error:
+            except (StagingError, StoreError, VoicingError, OSError) as error:
                 log.warning("nothing is placed ahead for %s: %s", plan.headline, error)
 
     # --- what is placed ----------------------------------------------------------------------------
@@ -110,7 +110,7 @@ class Ahead:
 
     async def place_countdown(self, kind: Kind) -> HeldSet:
         """The countdown's clips; what the library lacks is spoken first, and kept one by one, so that a
-        restart goes on where it ended. Raises StagingError, StoreError, VoiceError."""
+        restart goes on where it ended. Raises StagingError, StoreError, VoiceError, OSError."""
         said = quake.sentences("zh", cast(quake.CountdownKind, kind.value))
         wanted = [clip for clip in said if self._only is None or clip in self._only]
         made: dict[str, ClipRecord] = {}
@@ -137,7 +137,7 @@ class Ahead:
     async def prepare(self, plan: Plan, *, ahead_from: str = "", who: str = "controller") -> HeldSet | None:
         """What this warning may become, spoken and placed on its villages' terminals; None where it can
         become nothing worse. `ahead_from`: instead of the configured colour. Raises StagingError,
-        StoreError, VoicingError."""
+        StoreError, VoicingError, OSError."""
         hazards = ("*",) if ahead_from else self._options.hazards
         requests = likely(plan, ahead_from or self._options.ahead_from, hazards)
         if not requests:

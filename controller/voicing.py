@@ -167,6 +167,7 @@ class Voicing:
         )
         self._offers = tuple(map(self._offer, voices.offered(voice)))
         self._broken: list[str] = []
+        """Alarms for `run`: while the controller is put together nobody listens to them yet."""
         self._banks = self._opened_banks()
         self._readings = {r.text: " ".join(map(_numbered, r.pinyin)) for r in readings}
         self._templates = templates.load_all(words)
@@ -179,7 +180,10 @@ class Voicing:
         for entry in floor.manifest():
             self._library.put(entry.data())
             self._generic.add(entry.record.sha256)
-        self._library.pin(self._generic, "floor", time.time() + _FOR_EVER_S)
+        try:
+            self._library.pin(self._generic, "floor", time.time() + _FOR_EVER_S)
+        except OSError as error:  # a full disk: it is pinned in memory, and nobody is silent because of it
+            self._broken.append(_unwritten(error))
 
     def _offer(self, offer: Offer) -> Offer:
         """The built-in voice may speak where no Mandarin voice is approved: nothing actual runs there, since
@@ -195,7 +199,6 @@ class Voicing:
                 try:
                     bank = Bank.open(voices.bank_folder(self._options, offer))
                 except BankError as error:
-                    # Told in `run`: while the controller is put together nobody listens to alarms yet.
                     self._broken.append(f"recordings {offer.name} cannot be used: {error}")
                 else:
                     found.setdefault(offer.language, []).append((offer, bank))
@@ -312,7 +315,7 @@ class Voicing:
         """The clip of these words that most of the loudspeakers will play, from the library or spoken now:
         the very one that is aired. `ahead`: nobody waits for it, and it waits for everybody. `patience_s`:
         more time than a warning has. It has been listened to, where that is configured. Raises
-        VoicingError."""
+        VoicingError, and OSError when the disk does not take it."""
         urgency = AHEAD if ahead else _urgency(request, part, preview=preview)
         message = self._message(request, part, profiles, urgency=urgency)
         message.patient = True
@@ -338,13 +341,14 @@ class Voicing:
         message = self._message(request, part, profiles, urgency=_urgency(request, part, preview=False))
         try:
             made = await self._clips(message, profiles)
-        except VoiceError as error:
+        except (VoiceError, OSError) as error:
+            why = _unwritten(error) if isinstance(error, OSError) else str(error)
             self._metrics.voice_failures.inc()
-            self._alarm(f"{error}; the generic clip goes out instead of: {self.script(request).text[:80]}")
+            self._alarm(f"{why}; the generic clip goes out instead of: {self.script(request).text[:80]}")
             made = [(((MANDARIN,), "", "mp3"), floor.generic(request.kind, request.stage, request.hazard)[1])]
         clips = sorted({record.sha256 for _, record in made})
         until = time.time() + _PINNED_S
-        await asyncio.to_thread(self._library.pin, clips, f"aired {clips[0]}", until)
+        await self.pin(clips, f"aired {clips[0]}", until)
         variants = [
             Variant(record.language, record.codec, record.sha256, record.size, record.seconds, speaker)
             for (_, speaker, _), record in made
@@ -358,17 +362,25 @@ class Voicing:
 
     async def pin(self, clips: Iterable[str], reason: str, until: float) -> None:
         """Keep `clips` until then (Unix seconds): what is placed at terminals, or will be."""
-        await asyncio.to_thread(self._library.pin, tuple(clips), reason, until)
+        await self._noted(self._library.pin, tuple(clips), reason, until)
 
     def has(self, sha256: str) -> bool:
         """Whether this clip is still here to be fetched."""
         return self._library.path(sha256).is_file()
 
     async def unpin(self, reason: str) -> None:
-        await asyncio.to_thread(self._library.unpin, reason)
+        await self._noted(self._library.unpin, reason)
+
+    async def _noted(self, note: Callable[..., None], *what: object) -> None:
+        """A full disk refuses it with an alarm: no sound waits for what is only noted."""
+        try:
+            await asyncio.to_thread(note, *what)
+        except OSError as error:
+            self._alarm(_unwritten(error))
 
     async def keep(self, made: Rendered, key: str, language: str) -> ClipRecord:
-        """A clip that somebody else had rendered (countdowns), found again with `kept`."""
+        """A clip that somebody else had rendered (countdowns), found again with `kept`. Raises
+        OSError."""
         return await self._keep(made, key, language, made.voice, Form(Signal.TEST), synthetic=True)
 
     async def kept(self, key: str) -> ClipRecord | None:
@@ -405,7 +417,8 @@ class Voicing:
         self, message: _Message, profiles: Mapping[Profile, int] | None, *, most: int | None = None
     ) -> list[tuple[Wanted, ClipRecord]]:
         """One clip for each that is wanted, that of most loudspeakers first. A language that fails is left
-        out, and Mandarin stands in for it. Raises VoiceError when Mandarin fails, or nothing comes of it."""
+        out, and Mandarin stands in for it. Raises VoiceError when Mandarin fails, or nothing comes of it,
+        OSError when the disk takes none."""
         began = time.monotonic()
         failed: dict[str, VoiceError] = {}
         made: dict[Wanted, ClipRecord] = {}
@@ -415,6 +428,11 @@ class Voicing:
                 for one in wanted:
                     if one not in made and (record := await self._checked(message, one, first=not made)):
                         made[one] = record
+                break
+            except OSError as error:
+                if not made:
+                    raise
+                self._alarm(f"{_unwritten(error)}; no clip for {one[1]} ({one[2]}): they play another one's")
                 break
             except _Mute as error:
                 if error.language == MANDARIN or error.language in failed:
@@ -495,7 +513,7 @@ class Voicing:
                 return record
             message.heard[wanted[0], record.voice] = like
         record = replace(record, ser=like.ser, doubt=like.doubt)
-        await asyncio.to_thread(self._library.amend, key, record)
+        await self._noted(self._library.amend, key, record)
         return record
 
     def to_be_heard(self, record: ClipRecord) -> bool:
@@ -540,7 +558,7 @@ class Voicing:
         heard = await self._listen(message, wanted, record, AFTERWARDS_S)
         if heard is None:
             return
-        await asyncio.to_thread(self._library.amend, key, heard)
+        await self._noted(self._library.amend, key, heard)
         if heard.doubt and heard.doubt != record.doubt:
             self._metrics.doubts.inc()
             self._alarm(f"aired, and it may not say what was meant: {heard.doubt}: {heard.text[:80]}")
@@ -817,6 +835,10 @@ class Voicing:
         """The bytes of a clip. Raises Unknown."""
         path = self.path(sha256)
         return await asyncio.to_thread(path.read_bytes)
+
+
+def _unwritten(error: OSError) -> str:
+    return f"the library of clips cannot be written: {error.strerror}"
 
 
 def _signal(request: ScriptRequest) -> Signal:

@@ -16,7 +16,7 @@ import pytest
 
 from controller.cli.program import run
 from support.crash import say_briefly
-from tts import library
+from tts import files
 from tts.renderer import Form, Piece, Rendered, Renderer
 from tts.verdict import Verdict
 from tts.voice import VoiceError, VoiceFailure
@@ -43,23 +43,24 @@ ONE_STAGE = (
 KILLED = """
 import os, signal, sys
 from support.crash import say_briefly
-from tts import library
+from tts import files
 from tts.renderer import Renderer
 from controller.cli.program import run
 
 Renderer.render_pieces = say_briefly
-real, left = library._write, [int(sys.argv[1])]
+real, left = files.write, [int(sys.argv[1])]
 
 def write(path, data):
     if path.name != "pins.json":
         left[0] -= 1
         if left[0] < 0:
             if sys.argv[2] == "half":
+                path.parent.mkdir(parents=True, exist_ok=True)
                 (path.parent / ".part-half").write_bytes(data[: len(data) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
     real(path, data)
 
-library._write = write
+files.write = write
 run(sys.argv[3:])
 """
 FLOOR_CLIPS = 53
@@ -125,19 +126,19 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(
 def test_a_full_disk_is_told_and_what_was_made_stays(
     county: Path, voice: Voice, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = library._write
+    real = files.write
 
     def full(path: Path, data: bytes) -> None:
         if voice.said > 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         real(path, data)
 
-    monkeypatch.setattr(library, "_write", full)
+    monkeypatch.setattr(files, "write", full)
     assert run(["tts", "prepare", str(county), *ONE_STAGE]) == 1
     told = capsys.readouterr().err
     assert os.strerror(errno.ENOSPC) in told
     assert str(county.parent / "state") in told
-    monkeypatch.setattr(library, "_write", real)
+    monkeypatch.setattr(files, "write", real)
     assert prepared(capsys, county)["known"] == 3
 
 

@@ -4,6 +4,8 @@ voice fails. The worker's protocol without a model; the county's other voices ar
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +24,7 @@ from controller.store import Unknown
 from controller.voicing import Voicing, profiles_of
 from terminals.broadcast import Part
 from terminals.model import Terminal
-from tts import floor
+from tts import files, floor
 from tts.airtime import Profile
 from tts.recogniser import RecogniserError
 from tts.renderer import Renderer
@@ -221,6 +223,53 @@ async def test_when_mandarin_fails_the_hazards_generic_clip_goes_out(
             assert made.is_generic(variant.sha256)
             assert await made.audio(variant.sha256) == data
     assert len(alarms) == 4
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
+    """The library's disk takes so many files more."""
+    real, left = files.write, [after]
+
+    def write(path: Path, data: bytes) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(path, data)
+
+    monkeypatch.setattr(files, "write", write)
+
+
+async def test_a_full_disk_sends_the_generic_clip_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarms: list[str] = []
+    async with voicing(tmp_path, monkeypatch, alarms=alarms) as made:
+        fill_disk(monkeypatch)
+        [variant] = await made.voice(REQUEST, Part.WHOLE, {ZH: 1})
+        assert made.is_generic(variant.sha256)
+        assert "No space left on device; the generic clip goes out" in alarms[0]
+        with pytest.raises(OSError, match="No space left"):
+            await made.clip(REQUEST)  # a preview, or what is made ahead
+        await made.unpin(f"aired {variant.sha256}")
+    async with voicing(
+        tmp_path, monkeypatch, alarms=alarms
+    ) as again:  # nor does it keep anybody from starting
+        running = asyncio.create_task(again.run())
+        await again.loaded.wait()
+        running.cancel()
+        assert await again.audio(variant.sha256)
+        assert alarms[-1].endswith("No space left on device")
+
+
+async def test_a_disk_that_is_full_after_the_first_clip_leaves_that_for_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarms: list[str] = []
+    async with voicing(tmp_path, monkeypatch, alarms=alarms) as made:
+        fill_disk(monkeypatch, after=2)
+        [variant] = await made.voice(REQUEST, Part.WHOLE, {ZH: 2, Profile(("zh",), "indoor"): 1})
+        assert variant.speaker == "horn"
+        assert not made.is_generic(variant.sha256)
+        assert "no clip for indoor" in alarms[0]
 
 
 async def test_a_class_that_fails_takes_nothing_from_the_others(
