@@ -47,7 +47,7 @@ from controller.keys import KeysError, given_passphrase, load, stamp
 from controller.keys import sandbox as sandbox_keys
 from controller.metrics import Metrics
 from controller.outgoing import Outgoing
-from controller.readiness import Board, Known, board
+from controller.readiness import ONLINE_MS, Board, Known, board
 from controller.register import Register
 from controller.rings import Rings, signers_of
 from controller.staging import Staging
@@ -67,8 +67,6 @@ from terminals.wire import Health
 log = logging.getLogger(__name__)
 
 ALARMS_KEPT: Final = 50
-# An idle terminal says hello every 15 min, 20 % sooner or later.
-ONLINE_MS: Final = 20 * 60_000
 CLOCK_EVERY_S: Final = 10.0
 # Clock questions that a terminal asks where loudspeakers start together: the quickest answer counts.
 PROBES: Final = 5
@@ -573,7 +571,7 @@ async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> Async
             store=store,
             held=register.rings,
             seen=register.last_seen,
-            enrolled=lambda terminal: register.groups(terminal) is not None,
+            enrolled=register.enrolled,
             now=now,
             alarm=alarm,
             metrics=metrics,
@@ -676,7 +674,10 @@ async def _broker(config: Config, stack: AsyncExitStack, passphrase: bytes | Non
         password = _secret(broker.password_file)
     tls = None
     if broker.tls:
-        tls = ssl.create_default_context(cafile=str(broker.ca_file) if broker.ca_file else None)
+        try:
+            tls = ssl.create_default_context(cafile=str(broker.ca_file) if broker.ca_file else None)
+        except OSError as error:
+            raise StartError(f"{broker.ca_file} is no certificate that can be used: {error}") from error
         if (config.keys_dir / certificates.FOLDER / "controller.crt").exists():
             certificates.show_ours(tls, config.keys_dir, passphrase)
     return Endpoint(broker.host, broker.port, broker.username, password, tls)
@@ -714,6 +715,8 @@ def _secret(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise StartError(f"broker.password_file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StartError(f"{path} is not text") from error
 
 
 @contextlib.contextmanager

@@ -153,12 +153,13 @@ def _other_voices(config: Config) -> Iterator[Finding]:
 
 
 def _mosquitto(config: Config | None) -> Iterator[Finding]:
+    from config.schema import is_loopback
     from simulators.broker import mosquitto_binary
 
     found = mosquitto_binary()
     if found is not None:
         yield Finding("mosquitto", "right", str(found))
-    elif config is not None and config.broker.embedded is None and config.broker.host == "127.0.0.1":
+    elif config is not None and config.broker.embedded is None and is_loopback(config.broker.host):
         yield Finding("mosquitto", "wrong", w("dt_no_mosquitto"), "apt-get install mosquitto")
     else:
         yield Finding("mosquitto", "odd", w("dt_no_mosquitto"), "make mosquitto")

@@ -425,7 +425,6 @@ def operators_api(app: App) -> FastAPI:
         parts: list[m.PartOut] = []
         told: list[tuple[Summary, Collection[str]]] = []
         for found in sorted(await app.store.broadcasts(alert=alert), key=lambda b: b.created):
-            _, facts = await app.deliveries(found.broadcast.id)
             summary = await app.summary(found.broadcast.id)
             clear = decode_script(found.script).stage == "cancel"
             parts.append(
@@ -440,6 +439,7 @@ def operators_api(app: App) -> FastAPI:
                 )
             )
             if not (clear or summary.standing):  # who keeps it was not to hear it
+                _, facts = await app.deliveries(found.broadcast.id)
                 told.append((summary, tuple(facts)))
         return m.DeliveriesOut(
             id=row.id,

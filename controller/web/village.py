@@ -40,26 +40,19 @@ def village_api(app: App) -> FastAPI:
     @api.post("/enrol")
     async def enrol(request: Request) -> Response:
         """One enrolment request (docs/wire.md §enrolment) and its answer."""
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return JSONResponse({"detail": "too long"}, 413)
-        return await answered(request, app.register.enrol, body)
+        return await answered(request, app.register.enrol)
 
     @api.post("/renew")
     async def renew(request: Request) -> Response:
         """A terminal's further certificate, before or after its present one ends (docs/wire.md §6)."""
+        return await answered(request, app.register.renew_certificate)
+
+    async def answered(request: Request, answer: Callable[[bytes], Awaitable[bytes]]) -> Response:
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY:
                 return JSONResponse({"detail": "too long"}, 413)
-        return await answered(request, app.register.renew_certificate, body)
-
-    async def answered(
-        request: Request, answer: Callable[[bytes], Awaitable[bytes]], body: bytes
-    ) -> Response:
         who = request.client.host if request.client is not None else ""
         if not strangers.may_try(who, mono_ms()):
             return JSONResponse(

@@ -347,6 +347,22 @@ def test_a_voice_with_a_missing_part_is_wrong_and_a_whole_one_is_right(monkeypat
     assert (found.state, found.text) == ("wrong", "no part 3")
 
 
+@pytest.mark.parametrize(
+    ("url", "state"),
+    [("mqtt://localhost:1883", "wrong"), ("mqtt://[::1]:1883", "wrong"), ("mqtts://10.1.0.2:8883", "odd")],
+)
+def test_doctor_misses_mosquitto_where_the_broker_is_this_machine_by_whatever_name(
+    county, monkeypatch, url, state
+):
+    monkeypatch.setattr("simulators.broker.mosquitto_binary", lambda: None)
+    broker = f"broker: {{url: '{url}'{', ca_file: ./ca.pem' if url.startswith('mqtts') else ''}}}"
+    lines = county.read_text().splitlines()
+    county.write_text("\n".join(broker if line.startswith("broker:") else line for line in lines))
+    (county.parent / "ca.pem").write_text("x")
+    found = next(f for f in doctor.examine(county, "unix:/none") if f.about == "mosquitto")
+    assert found.state == state
+
+
 # --- serve ---------------------------------------------------------------------------------------
 
 
@@ -375,6 +391,20 @@ def test_serve_where_it_may_not_write_is_exit_3(own_logging, county, capsys):
     said = capsys.readouterr().err
     assert "county.yaml/state" in said
     assert "Traceback" not in said
+
+
+def test_a_certificate_or_a_password_that_is_none_is_exit_3_with_its_file(own_logging, county, capsys):
+    broker = "broker: {url: 'mqtts://127.0.0.1:1', ca_file: ./ca.pem, username: me, password_file: ./word}"
+    lines = county.read_text().splitlines()
+    county.write_text("\n".join(broker if line.startswith("broker:") else line for line in lines))
+    ca, word = county.parent / "ca.pem", county.parent / "word"
+    ca.write_text("no certificate")
+    word.write_bytes(b"\xff\xfe")
+    word.chmod(0o600)
+    for wrong in (word, ca):
+        assert run(["serve", "--sandbox", "-c", str(county)]) == Code.CONFIG
+        assert str(wrong) in capsys.readouterr().err
+        word.write_text("right")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from config.load import load
 from controller.cli.outcome import Code
 from controller.cli.program import app, run
 from controller.cli.reference import leaves
+from controller.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 # docs/cli.md is written by the program; test_cli_program holds it.
@@ -201,6 +202,16 @@ def test_every_link_leads_somewhere(page: Path, link: str) -> None:
 def test_every_file_named_in_the_text_is_there(page: Path, path: str) -> None:
     places = (ROOT, page.parent, ROOT / "tests", ROOT / "controller")
     assert any((place / path).exists() for place in places)
+
+
+def test_the_manual_explains_every_metric() -> None:
+    manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    shown = {
+        metric.name + ("_total" if metric.type == "counter" else "")
+        for metric in Metrics().registry.collect()
+    }
+    assert len(shown) > 20
+    assert sorted(name for name in shown if not re.search(rf"`{name}[`{{]", manual)) == []
 
 
 def test_the_house_lists_every_module() -> None:
