@@ -186,8 +186,8 @@ def summarise(
     by_hand: Iterable[str] = (),
 ) -> Summary:
     """`doubted`: the row as it is stored, which alone knows of doubts. `by_hand`: terminals where a hand
-    sounds it now. `last_seen`: wire ms of a terminal's
-    last authenticated word, None for never. `clock_error`: how far its clock may be off, ms, or None."""
+    sounds it now. `last_seen`: wire ms of a terminal's last authenticated word, None for never.
+    `clock_error`: how far its clock may be off, ms, or None."""
     superseded = row.state is BroadcastState.SUPERSEDED
     doubted = doubted or row
     standing = row.broadcast.standing
@@ -306,9 +306,9 @@ def _together(
     if not play_at:
         return None
     starts = {
-        terminal: min(value[0] for key, value in known.items() if key[1] is State.PLAYING)
+        terminal: min(times)
         for terminal, known in facts.items()
-        if any(key[1] is State.PLAYING and key[2] != delivery.FLOOR for key in known)
+        if (times := [value[0] for key, value in known.items() if _is(key, State.PLAYING)])
     }
     on_time = {t: at for t, at in starts.items() if at <= play_at + TOGETHER_MS}
     errors = [error for t in on_time if (error := clock_error(t)) is not None]

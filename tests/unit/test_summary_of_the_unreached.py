@@ -125,3 +125,11 @@ def test_a_message_is_unheard_only_where_none_of_its_broadcasts_has_sounded() ->
     assert (broadcast, missing.terminal, missing.reason) == ("B2", "t-2", "expired")
     assert {m.terminal for _, m in unheard([(whole, everywhere)])} == set(everywhere)
     assert unheard([]) == ()
+
+
+def test_who_sounded_the_generic_sentence_first_began_the_message_late() -> None:
+    late: Facts = {**FLOOR, (1, State.PLAYING, ""): (T0 + 31_000, "")}
+    summary = told({"t-0": PLAYED, "t-1": late}, play_at=T0 + 20_000)
+    assert summary.together is not None
+    assert (summary.together.started, summary.together.late) == (1, 1)
+    assert summary.together.spread_ms is None
