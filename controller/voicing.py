@@ -288,8 +288,12 @@ class Voicing:
 
     async def known(self, request: ScriptRequest, profiles: Mapping[Profile, int] | None = None) -> bool:
         """Whether the whole clip of these words for most of the loudspeakers is in the library: then no lead
-        is needed. One that would wait for an operator is none."""
-        message = self._message(request, Part.WHOLE, profiles, urgency=0)
+        is needed. One that would wait for an operator is none. What cannot be composed is said by the generic
+        clip, which is there."""
+        try:
+            message = self._message(request, Part.WHOLE, profiles, urgency=0)
+        except VoicingError:
+            return True
         wanted = airtime.orders(profiles or {}, self._able(message), limit=2)[0]
         found = await self._kept(message, wanted)
         return found is not None and not isinstance(self._outcome(message, found[1], more=False), Hold)
@@ -338,13 +342,15 @@ class Voicing:
         """What the loudspeakers of `profiles` (with how many of each) will be offered, that of most of them
         made first; never fails, because silence is not an answer. `doubted`: told when no voice says it
         right; whether it waits then is the caller's."""
-        message = self._message(request, part, profiles, urgency=_urgency(request, part, preview=False))
+        message = None
         try:
+            message = self._message(request, part, profiles, urgency=_urgency(request, part, preview=False))
             made = await self._clips(message, profiles)
-        except (VoiceError, OSError) as error:
+        except (VoiceError, VoicingError, OSError) as error:
             why = _unwritten(error) if isinstance(error, OSError) else str(error)
+            text = message.scripts[MANDARIN].text if message else request.description or request.hazard
             self._metrics.voice_failures.inc()
-            self._alarm(f"{why}; the generic clip goes out instead of: {self.script(request).text[:80]}")
+            self._alarm(f"{why}; the generic clip goes out instead of: {text[:80]}")
             made = [(((MANDARIN,), "", "mp3"), floor.generic(request.kind, request.stage, request.hazard)[1])]
         clips = sorted({record.sha256 for _, record in made})
         until = time.time() + _PINNED_S
@@ -353,6 +359,8 @@ class Voicing:
             Variant(record.language, record.codec, record.sha256, record.size, record.seconds, speaker)
             for (_, speaker, _), record in made
         ]
+        if message is None:
+            return tuple(variants)
         for one, kept in message.unheard if request.kind != "test" else ():
             self.ear.afterwards(partial(self._listen_later, message, one, kept, doubted))
         if message.outcomes and doubted is not None:

@@ -28,7 +28,7 @@ from tts import files, floor
 from tts.airtime import Profile
 from tts.recogniser import RecogniserError
 from tts.renderer import Renderer
-from tts.script import Script, ScriptRequest, Spoken
+from tts.script import Script, ScriptError, ScriptRequest, Spoken
 from tts.verdict import Hold, TakeFlagged, Verdict
 
 # What is rendered is told as text: signal, loudspeaker, codec, then the sentences of each piece, those given
@@ -223,6 +223,23 @@ async def test_when_mandarin_fails_the_hazards_generic_clip_goes_out(
             assert made.is_generic(variant.sha256)
             assert await made.audio(variant.sha256) == data
     assert len(alarms) == 4
+
+
+async def test_what_cannot_be_composed_goes_out_as_the_generic_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def speechless(*_: object) -> Spoken:
+        raise ScriptError("zh leaves out: what to do is a draft")
+
+    alarms: list[str] = []
+    async with voicing(tmp_path, monkeypatch, alarms=alarms) as made:
+        monkeypatch.setattr("controller.voicing.compose_all", speechless)
+        assert await made.known(REQUEST, {ZH: 1}), "no lead: it would say the same"
+        [variant] = await made.voice(REQUEST, Part.WHOLE, {ZH: 1})
+        assert made.is_generic(variant.sha256)
+        assert alarms == [
+            "zh leaves out: what to do is a draft; the generic clip goes out instead of: rainstorm"
+        ]
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
