@@ -183,7 +183,7 @@ class PlanOut(BaseModel):
     silent_villages: list[str]
     """Targeted villages without an enrolled terminal."""
     text: str
-    """What is said, as written."""
+    """What is said, as written; empty where it cannot be composed, and `notes` say why."""
     omitted: list[str] = []
     """What the source says and is not said, for length or because it is over."""
     original: OriginalOut | None = None

@@ -210,7 +210,11 @@ def operators_api(app: App) -> FastAPI:
         }
 
     def plan_out(plan: Plan) -> dict[str, object]:
-        script = app.voicing.script(plan.script)
+        try:
+            words = said(app.voicing.script(plan.script), plan.script, plan.headline)
+            notes = app.voicing.notes(plan.script, app.desk.outgoing.profiles(plan.terminals))
+        except VoicingError as error:  # then the generic clip is aired; all else can still be decided on
+            words, notes = {"text": ""}, (str(error),)
         return {
             "kind": plan.kind,
             "stage": plan.stage,
@@ -221,7 +225,7 @@ def operators_api(app: App) -> FastAPI:
             "villages": len(plan.villages),
             "terminals": len(plan.terminals),
             "silent_villages": [app.village_name(v) for v in plan.silent_villages],
-            **said(script, plan.script, plan.headline),
+            **words,
             "issued": plan.script.issued,
             "expires": plan.expires,
             "repeats": plan.repeats,
@@ -229,7 +233,7 @@ def operators_api(app: App) -> FastAPI:
             "ways": Counter(way for _, way in plan.ways),
             "why": list(plan.why),
             "problems": list(plan.problems),
-            "notes": list(app.voicing.notes(plan.script, app.desk.outgoing.profiles(plan.terminals))),
+            "notes": list(notes),
         }
 
     @api.post("/v1/alerts/preview", tags=["alerts"])

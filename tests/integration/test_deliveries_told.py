@@ -12,9 +12,11 @@ import pytest
 
 from controller.cli.outcome import Code
 from controller.store.records import BroadcastState
+from controller.voicing import VoicingError
 from support.county import CONFIG, LIMIT_S, County, a_county, cap
 from support.county_api import TOKEN_SHA256, Hand, an_operator
 from terminals.delivery import State
+from tts.script import Script
 
 KNOWN = CONFIG.replace(CONFIG.partition('token_sha256: "')[2].partition('"')[0], TOKEN_SHA256)
 
@@ -89,6 +91,23 @@ async def test_what_came_of_a_warning_is_told_for_it_and_for_each_of_its_termina
     code, _, err = await hand.does("broadcast", "why", whole, other)
     assert code == Code.FAILED
     assert f"fenghuo why {other} --alert {taken.alert}" in " ".join(err.split())
+
+
+async def test_what_waits_is_shown_and_can_be_decided_on_when_its_words_cannot_be_composed(
+    county: County, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = await county.give(cap(), feed="mirror")
+    with monkeypatch.context() as patch:
+        patch.setattr(county.mouth, "script", fails)
+        code, out, err = await hand.does("alert", "show", str(taken.alert), "--json")
+    assert code == Code.DONE, err
+    plan = json.loads(out)["plan"]
+    assert (plan["text"], plan["notes"]) == ("", ["no line for it"])
+    assert plan["terminals"] == len(county.in_township("大川镇"))
+
+
+def fails(_: object) -> Script:
+    raise VoicingError("no line for it")
 
 
 async def test_who_watches_what_is_replaced_before_it_was_sent_sees_its_end(
