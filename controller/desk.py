@@ -565,7 +565,7 @@ class Desk:
     async def _end_in_part(self, row: AlertRow, plan: Plan, who: str) -> Cancelled:
         """The villages that an Update no longer names hear that it is over for them; nobody else does. Once:
         after a crash again only if it was not done."""
-        own = await self._store.broadcasts(alert=row.id)
+        own = await self._store.broadcasts(alert=row.id) if plan.ends else []
         if not plan.ends or any(decode_script(b.script).stage == "cancel" for b in own):
             return Cancelled((), (), ())
         reason = "范围缩小"

@@ -264,6 +264,7 @@ async def test_a_full_disk_sends_the_generic_clip_and_ends_nothing(
         [variant] = await made.voice(REQUEST, Part.WHOLE, {ZH: 1})
         assert made.is_generic(variant.sha256)
         assert "No space left on device; the generic clip goes out" in alarms[0]
+        assert alarms[1:] == ["the library of clips cannot be written: No space left on device"]
         with pytest.raises(OSError, match="No space left"):
             await made.clip(REQUEST)  # a preview, or what is made ahead
         await made.unpin(f"aired {variant.sha256}")

@@ -144,6 +144,10 @@ ALARMS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("controller/voicing.py", "_clips"): (
         VOICING + "test_a_language_whose_voice_fails_is_said_in_mandarin_and_the_operator_is_told",
+        VOICING + "test_a_disk_that_is_full_after_the_first_clip_leaves_that_for_everybody",
+    ),
+    ("controller/voicing.py", "_noted"): (
+        VOICING + "test_a_full_disk_sends_the_generic_clip_and_ends_nothing",
     ),
     ("controller/voicing.py", "_listen_later"): (
         VOICING + "test_red_and_fast_are_aired_at_once_and_listened_to_afterwards",
