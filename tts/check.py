@@ -29,7 +29,7 @@ from tts.verdict import TakeFlagged as TakeFlagged
 from tts.verdict import TryNext as TryNext
 from tts.verdict import Verdict as Verdict
 from tts.verdict import after_check as after_check
-from tts.voice import MIN_SECONDS_PER_HANZI
+from tts.voice import MAX_DBTP, MIN_SECONDS_PER_HANZI
 
 MAX_SECONDS_PER_HANZI: Final = 0.6
 """At speed 1, pauses between sentences included. Read slowly, Mandarin takes 0.3."""
@@ -42,7 +42,6 @@ MAX_CLIPPED: Final = 1e-4
 END_DB: Final = -14.0
 """Against the loud parts: speech that ends within its last 20 ms above this was cut, a syllable decays."""
 LOUDNESS_TOLERANCE: Final = 1.5
-MAX_DBTP: Final = -1.0
 MAX_SER: Final = 0.15
 """A good voice is heard with 0 to 2 % syllable errors (``voice-and-audio.md`` §1); above this it said
 something else. Below it, what matters decides."""

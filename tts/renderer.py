@@ -207,16 +207,15 @@ class Renderer:
             ],
         }
         payload = b"".join(piece.speech.pcm for piece in pieces if piece.speech)
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + deadline_s
+        ends = asyncio.get_running_loop().time() + deadline_s
         with self._turn.place(urgency) as place:
             for piece in pieces:
                 for sentence in piece.sentences if piece.speech is None else ():
                     if sentence not in piece.recorded:
                         # Into the process's memory; then the whole costs only its shaping.
                         one = {**self._speech([sentence], voice, speed), "op": "speak"}
-                        await self._ask(one, b"", ends - loop.time(), needless=needless, place=place)
-            told, clip = await self._ask(head, payload, ends - loop.time(), needless=needless, place=place)
+                        await self._ask(one, b"", deadline_s, needless=needless, place=place, ends=ends)
+            told, clip = await self._ask(head, payload, deadline_s, needless=needless, place=place, ends=ends)
         return _rendered(told, clip)
 
     async def read(
@@ -228,32 +227,10 @@ class Renderer:
         told, _ = await self._ask(question, b"", 30.0, urgency)
         return tuple(told["spoken"]), tuple(told["aloud"])
 
-    async def decode(self, mp3: bytes) -> Speech:
-        """Another voice's MP3 (24 kHz, mono) as samples. Raises VoiceError."""
-        told, pcm = await self._ask({"op": "decode"}, mp3, 30.0)
+    async def decode(self, sound: bytes) -> Speech:
+        """Another voice's file (`tts.voices.sound.read_audio`) as samples at 24 kHz. Raises VoiceError."""
+        told, pcm = await self._ask({"op": "decode"}, sound, 30.0)
         return Speech(pcm=pcm, sample_rate=told["rate"], seconds=told["seconds"])
-
-    async def shape(
-        self,
-        speech: Speech,
-        *,
-        sentences: Sequence[str],
-        signal: Signal,
-        voice: str,
-        speed: float = DEFAULT_SPEED,
-        deadline_s: float = 30.0,
-        urgency: int = 0,
-    ) -> Rendered:
-        """The loudspeaker clip of another voice's speech (24 kHz) of `sentences`, for a horn. Raises
-        VoiceError, also if it is silent or too short for them."""
-        return await self.render_pieces(
-            [Piece(tuple(sentences), speech)],
-            Form(signal),
-            voice=voice,
-            speed=speed,
-            deadline_s=deadline_s,
-            urgency=urgency,
-        )
 
     async def speak(
         self, sentences: Sequence[str], *, voice: str, speed: float = DEFAULT_SPEED, deadline_s: float = 60.0
@@ -299,13 +276,19 @@ class Renderer:
         urgency: int = 0,
         needless: asyncio.Event | None = None,
         place: _Rank | None = None,
+        ends: float | None = None,
     ) -> tuple[dict[str, Any], bytes]:
+        """`ends`, on the loop's clock: when `deadline_s` is over, where it began before this request."""
         if self._waiting > self._queue:
             raise VoiceError(VoiceFailure.BUSY, f"{self._queue} requests are waiting already")
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + deadline_s if ends is None else ends
+        if loop.time() >= ends:  # else the process would be given up for an answer it was given no time for
+            raise VoiceError(VoiceFailure.TIMEOUT, "no time was left to ask for it")
         self._waiting += 1
         began = False
         try:
-            async with asyncio.timeout(deadline_s), self._turn.of(place or self._turn.rank(urgency)):
+            async with asyncio.timeout_at(ends), self._turn.of(place or self._turn.rank(urgency)):
                 if needless is not None and needless.is_set():
                     raise VoiceError(VoiceFailure.CLOSED, "it is not needed any more")
                 began = True
@@ -315,7 +298,8 @@ class Renderer:
             if began:
                 self._let_go()
             doing = f"in {head['op']}" if began else "waiting for its turn"
-            raise VoiceError(VoiceFailure.TIMEOUT, f"no answer in {deadline_s:g} s, {doing}") from error
+            limit = deadline_s if loop.time() >= ends else _ANSWER_S
+            raise VoiceError(VoiceFailure.TIMEOUT, f"no answer in {limit:g} s, {doing}") from error
         except asyncio.CancelledError:
             if began:
                 self._let_go()

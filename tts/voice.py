@@ -21,9 +21,12 @@ DEFAULT_VOICE: Final = "zm_yunjian"
 (voice-and-audio.md §5)."""
 DEFAULT_SPEED: Final = 0.9
 """0.85 took zm_yunjian from 15.5 to 9.2 % syllable errors at 0 dB SNR, and costs time; this is between."""
-CHAIN_VERSION: Final = "3"
+CHAIN_VERSION: Final = "4"
 """Changes whenever `tts.reading`, `tts.audio` or the worker would make other sound of the same text; part
 of the clip key."""
+MAX_DBTP: Final = -3.0
+"""True peak of a clip in any codec, as a terminal decodes it: an amplifier that is turned up clips what is
+above."""
 MIN_SECONDS_PER_HANZI: Final = 0.12
 """At speed 1. Less means that the voice swallowed part of the sentence (voice-and-audio.md §4)."""
 

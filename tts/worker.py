@@ -7,7 +7,8 @@ talking. Requests (`op`):
 - ``warm`` → loads everything; answers ``model_sha256``.
 - ``speak`` {sentences, voice, speed, readings} → float32 samples, ``rate``, ``seconds``, ``spoken``.
 - ``prepare`` {as speak} → speaks and remembers the sentences, returns no sound.
-- ``read`` {sentences} → ``spoken``, the words with every number written out, for another voice.
+- ``read`` {sentences, readings} → ``spoken``, the words with every number written out; ``aloud``, the same
+  for another voice (`tts.reading.respelled`).
 - ``decode`` {payload: a sound file} → mono float32 samples at 24 kHz, ``rate``, ``seconds``.
 - ``render`` {pieces, voice, speed, readings, signal, speaker, codec, bit_rate, permit; payload: float32
   samples of the pieces that another voice spoke, one after the other} → the clip, ``seconds``, ``lufs``,
@@ -48,7 +49,7 @@ from tts.reading import (
     respelled,
     spell_letters,
 )
-from tts.voice import Signal, SirenPermit, Speaker, VoiceError, VoiceFailure
+from tts.voice import MAX_DBTP, Signal, SirenPermit, Speaker, VoiceError, VoiceFailure
 
 if TYPE_CHECKING:
     from tts.audio import Sound
@@ -56,8 +57,6 @@ if TYPE_CHECKING:
 
 MAX_HEADER: Final = 1 << 20
 MAX_PAYLOAD: Final = 400_000_000
-MAX_DBTP: Final = -1.0
-"""Of the decoded MP3."""
 BIT_RATE: Final = 32
 """kbit/s, mono, 24 kHz (MPEG-2 layer III): the base codec of every terminal; 0.6 % syllable loss."""
 LAME_QUALITY: Final = 7
@@ -152,28 +151,15 @@ def decode(data: bytes) -> tuple[Sound, int]:
     return sound, int(rate)
 
 
-def _decoded(data: bytes) -> tuple[Sound, int]:
-    """Raises VoiceError for what is no sound of one channel at our rate."""
-    from soundfile import LibsndfileError
-
-    from tts.audio import RATE
-
-    try:
-        sound, rate = decode(data)
-    except LibsndfileError as error:
-        raise VoiceError(VoiceFailure.TRUNCATED, f"what came is no sound: {error}") from error
-    if sound.ndim != 1 or rate != RATE:
-        raise VoiceError(VoiceFailure.TEXT, f"{sound.ndim} channels at {rate} Hz; one at {RATE} is needed")
-    return sound, rate
-
-
 def _recording(file: Path) -> Sound:
     """A person's sentence. Raises VoiceError: a file that is gone or damaged must not fell the process."""
+    from tts.voices.sound import read_audio
+
     try:
         data = file.read_bytes()
     except OSError as error:
         raise VoiceError(VoiceFailure.TRUNCATED, f"recording {file.name}: {error.strerror}") from error
-    return _decoded(data)[0]
+    return read_audio(data)[0]
 
 
 class Worker:
@@ -356,7 +342,8 @@ class Worker:
             dbtp = true_peak(heard)
             if dbtp <= MAX_DBTP:
                 break
-            # The codec overshoots by up to 2.3 dB. Limiting harder keeps the loudness; less gain is certain.
+            # What a codec overshoots by hangs on the sound (Opus: up to 4 dB). Limiting harder keeps the
+            # loudness; less gain is certain.
             ceiling -= dbtp - MAX_DBTP + 0.1
             lower = np.float32(gain(MAX_DBTP - 0.1 - dbtp))
             sound = limit(sound, RATE, ceiling_db=ceiling) if attempt < 2 else sound * lower
@@ -415,8 +402,8 @@ def main(argv: list[str] | None = None) -> None:
                 told, sound = {"error": error.reason.value, "detail": error.detail}, b""
             write_frame(answers, {"id": head["id"], **told}, sound)
     except BaseException:  # noqa: BLE001 - the process ends with it
-        # Not by the interpreter's own end: it aborts while the other thread reads stdin, and its last words
-        # would stand where the traceback's last line belongs.
+        # Told and ended here: the interpreter's own end aborts, because the other thread holds stdin, and the
+        # operator, who is shown the last line, would read of that instead of what went wrong.
         traceback.print_exc()
         os._exit(1)
 

@@ -77,10 +77,10 @@ def test_silence_is_no_speech() -> None:
 @pytest.mark.parametrize(
     ("lufs", "dbtp", "fault"),
     [
-        (-15.0, -1.5, None),
-        (-17.0, -1.5, Fault.TOO_QUIET),
-        (-12.0, -1.5, Fault.TOO_LOUD),
-        (-15.0, 0.2, Fault.TRUE_PEAK),
+        (-15.0, -3.1, None),
+        (-17.0, -3.1, Fault.TOO_QUIET),
+        (-12.0, -3.1, Fault.TOO_LOUD),
+        (-15.0, -2.9, Fault.TRUE_PEAK),
     ],
 )
 def test_a_clip_has_its_loudness_and_its_peak(lufs: float, dbtp: float, fault: Fault | None) -> None:

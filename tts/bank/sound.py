@@ -24,6 +24,8 @@ LUFS: Final = -20.0
 """Of every clip of every bank, ±`SPREAD`. 5 LU below what is aired (`tts.audio.TARGET_LUFS`): the limiter
 has next to nothing to do, and the loudspeaker chain brings the rest."""
 SPREAD: Final = 1.0
+CEILING_DBFS: Final = -3.5
+"""Of every clip of every bank: FLAC adds no peaks."""
 NOISE_FLOOR: Final = -62.0
 """dBFS RMS of a clip's pauses, where the expander can bring them there."""
 MOST_REDUCTION: Final = 24.0
@@ -228,7 +230,9 @@ def levelled(sound: Sound, rate: int) -> Sound:
     start = max(0, int(where[0] * hop - MARGIN * RATE))
     words = fade(quiet[start : int((where[-1] + 1) * hop + MARGIN * RATE)], RATE, 0.01)
     pad = silence(0.2, RATE)  # a loudness needs 0.4 s
-    return level_to(np.concatenate([pad, words, pad]), RATE, LUFS)[len(pad) : len(pad) + len(words)]
+    return level_to(np.concatenate([pad, words, pad]), RATE, LUFS, ceiling_db=CEILING_DBFS)[
+        len(pad) : len(pad) + len(words)
+    ]
 
 
 def _expanded(sound: Sound, speaks: NDArray[np.bool_], reduction: float) -> Sound:
