@@ -444,11 +444,15 @@ class App:
             self.alarm(text)
 
     async def _keep_time(self) -> None:
+        said = ""
         while True:
             try:
                 await self.store.set_meta("signed_until", str(self.dispatcher.now()))
+                said = ""
             except StoreError as error:
-                self.alarm(str(error))
+                if str(error) != said:  # once, or the list of alarms is full of it in minutes
+                    self.alarm(str(error))
+                said = str(error)
             self.look_at_clock(wall_ms(), mono_ms())
             await asyncio.sleep(CLOCK_EVERY_S)
 

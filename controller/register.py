@@ -120,6 +120,10 @@ class Register:
             return None
         return (EVERYONE,) if terminal in self.homeless else groups_of(known.village, self.county)
 
+    def enrolled(self, terminal: str) -> bool:
+        """Whether it is in service: of a retired one nothing is expected any more."""
+        return self._enrolled(terminal) is not None
+
     def _enrolled(self, terminal: str) -> Terminal | None:
         known = self.terminals.get(terminal) or self.homeless.get(terminal)
         return known if known is not None and known.enrolled else None

@@ -25,6 +25,7 @@ WORDS: Final = {
 }
 """What is typed, in English or in Chinese, whatever the language of the terminal."""
 MOST_WHY: Final = 6
+MOST_SILENT: Final = 12
 MOST_ORIGINAL: Final = 300
 """Characters of a source's own text before a question."""
 STYLES: Final = {
@@ -101,6 +102,14 @@ def _some(why: list[str]) -> list[str]:
     return [*why[: MOST_WHY - 1], w("more_why", count=len(why) - MOST_WHY + 1)]
 
 
+def _first(villages: list[str], *, whole: bool) -> list[str]:
+    """The same; `alert show` and the preview's table have all of them."""
+    if whole or len(villages) <= MOST_SILENT:
+        return villages
+    left = len(villages) - MOST_SILENT + 1
+    return [*villages[: MOST_SILENT - 1], w("more_silent", count=left, all=len(villages))]
+
+
 def originals(said: Mapping[str, Any], most: int | None = None) -> dict[str, str]:
     """Of an answer of the API: what the source wrote and what is not said of it, by their names; `most`
     characters of each."""
@@ -140,7 +149,7 @@ def plan_shown(plan: Mapping[str, Any], *, whole: bool = False) -> RenderableTyp
         w("f_ways"): " · ".join(
             w("way_count", way=told(way), count=count) for way, count in plan.get("ways", {}).items()
         ),
-        w("f_silent"): "、".join(plan["silent_villages"]),
+        w("f_silent"): "、".join(_first(plan["silent_villages"], whole=whole)),
         w("f_text"): plan["text"],
         w("f_spoken"): plan.get("spoken") if plan.get("spoken") != plan["text"] else None,
         **originals(plan, None if whole else MOST_ORIGINAL),

@@ -35,6 +35,7 @@ def show(
         if preset not in trial.PRESETS:
             raise Failure(Code.USAGE, w("check_preset", preset=preset, known=", ".join(trial.PRESETS)))
     sentences = _sentences(files) if files else trial.SENTENCES
+    say.talk(w("check_going", count=len(sentences) * len(voices) * len(presets)))
     heard = asyncio.run(_listen(voices, presets, (None, *noises), sentences, speed))
     rows = [
         {

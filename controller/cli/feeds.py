@@ -80,8 +80,11 @@ def tail(
     once: Annotated[bool, Option("--once", help=w("o_once"))] = False,
 ) -> Code:
     if once:
-        for row in call.client.get("/v1/documents", feed=name, limit=last) if last else []:
+        rows = call.client.get("/v1/documents", feed=name, limit=last) if last else []
+        for row in rows:
             _show(row, as_json=call.json)
+        if not rows:
+            say.talk(w("nothing_there"))
         return Code.DONE
     seen: dict[int, str | None] = {}
     failure = Failure(Code.UNREACHABLE, w("stream_lost"))

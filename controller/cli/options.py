@@ -91,7 +91,7 @@ class Warned:
             }
             return {"kind": kind, "document": document, **self._checked()}
         assert self.template is not None
-        self._check_hazard(self.template)
+        check_hazard(self.template)
         if not (self.areas or self.circles or self.polygons):
             raise Failure(Code.USAGE, w("area_missing"))
         if self.datum and not (self.circles or self.polygons):
@@ -114,19 +114,20 @@ class Warned:
     def _checked(self) -> dict[str, Any]:
         return {"meant": True} if self.meant else {}
 
-    @staticmethod
-    def _check_hazard(key: str) -> None:
-        from difflib import get_close_matches
 
-        from alerts.hazards import HAZARDS
+def check_hazard(key: str) -> None:
+    """Raises Failure (usage) for a key that is not in the catalogue, with all that are."""
+    from difflib import get_close_matches
 
-        keys = [h.key for h in HAZARDS]
-        if key in keys:
-            return
-        near = get_close_matches(key.lower(), keys, 1, 0.6)
-        hint = w("did_you_mean", near=near[0]) if near else ""
-        known = ", ".join(f"{h.key} {h.zh}" for h in HAZARDS)
-        raise Failure(Code.USAGE, w("unknown_hazard", hazard=key, hint=hint), w("hazards", keys=known))
+    from alerts.hazards import HAZARDS
+
+    keys = [h.key for h in HAZARDS]
+    if key in keys:
+        return
+    near = get_close_matches(key.lower(), keys, 1, 0.6)
+    hint = w("did_you_mean", near=near[0]) if near else ""
+    known = ", ".join(f"{h.key} {h.zh}" for h in HAZARDS)
+    raise Failure(Code.USAGE, w("unknown_hazard", hazard=key, hint=hint), w("hazards", keys=known))
 
 
 def read_warning(file: Path) -> bytes:

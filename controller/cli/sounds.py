@@ -158,7 +158,8 @@ def compared(takes: Sequence[Take], folder: Path, *, as_json: bool) -> Code:
     if as_json:
         say.data_json({"takes": rows, "picture": str(drawn)})
     else:
-        table(rows, columns, as_json=False)
+        shown_rows = [{**row, "speaker": w(f"speaker_{row['speaker']}")} for row in rows]
+        table(shown_rows, columns, as_json=False)
         say.data(str(drawn))
     return Code.DONE
 
@@ -229,6 +230,7 @@ async def preview(
     async with voicing(config) as made:
         playing: asyncio.Task[None] | None = None
         try:
+            say.talk(w("preparing"))
             script = made.script(request)
             notes = made.notes(request, profiles)
             for note in notes:

@@ -12,6 +12,7 @@ from alerts.model import Colour
 from controller.cli import say
 from controller.cli.call import Json, ReadConfig, write
 from controller.cli.help import App
+from controller.cli.options import check_hazard
 from controller.cli.outcome import Code, Failure
 from controller.cli.setup import ConfigArgument
 from controller.cli.words import w
@@ -220,7 +221,7 @@ def preview(
     from controller.cli.setup import load_config
 
     found = load_config(config)
-    _known_hazard(hazard)
+    check_hazard(hazard)
     work = sounds.preview(
         found, kind=kind, stage=stage, hazard=hazard, colour=colour, places=tuple(places),
         description=text_, instruction=action, languages=tuple(language or ("zh",)), speaker=speaker,
@@ -252,7 +253,7 @@ def prepare(
     from tts.airtime import Profile
 
     for key in hazard or ():
-        _known_hazard(key)
+        check_hazard(key)
     known: tuple[Stage, ...] = ("first", "update", "continuation", "downgrade", "cancel")
     stages = [one for one in known if one in (stage or ahead.STAGES)]
     if unknown := set(stage or ()) - set(known):
@@ -271,10 +272,3 @@ def prepare(
     )
     chosen = list(itertools.islice(wanted, most))
     return asyncio.run(sounds.ahead(found, chosen, dry=dry_run, check=check, as_json=json))
-
-
-def _known_hazard(key: str) -> None:
-    from alerts import hazards
-
-    if key not in {hazard.key for hazard in hazards.HAZARDS}:
-        raise Failure(Code.USAGE, w("no_such_hazard", hazard=key))

@@ -53,14 +53,15 @@ def render_summary(summary: Mapping[str, Any], lang: str) -> RenderableType:
     """Counts, latencies, and who did not play and why."""
     summary = say.clean(summary)
     parts = [_heading(summary, lang), *_doubt(summary, lang)]
-    if summary.get("mute"):  # first: whom to ring up
+    begun = summary["state"] != "voicing"  # else nothing is out, and nobody is missing
+    if begun and summary.get("mute"):  # first: whom to ring up
         parts.append(_mute(summary, lang))
     parts += [_stages(summary, lang, road=()), _counts(summary, lang)]
     if summary["latency"]:
         parts.append(_latency(summary, lang))
     if summary.get("together"):
         parts.append(_together(summary["together"], lang))
-    if summary["not_reached"]:
+    if begun and summary["not_reached"]:
         missing = summary["not_reached"]
         title = w("v_not_held" if summary.get("standing") else "v_not_reached", lang, count=len(missing))
         parts.append(_not_reached(missing, lang, title, f"broadcast show {summary['id']}"))
@@ -78,7 +79,7 @@ def render_summary(summary: Mapping[str, Any], lang: str) -> RenderableType:
         parts += _standing(summary, lang)
     elif total["played"] == total["targeted"]:
         parts.append(Text(w("v_all_played", lang, count=total["played"]), style="bold green"))
-    else:
+    elif begun:
         missing = total["targeted"] - total["played"]
         parts.append(
             Text(w("v_not_all", lang, missing=missing, targeted=total["targeted"]), style="bold red")

@@ -31,7 +31,7 @@ from controller.cli.options import (
     read_warning,
 )
 from controller.cli.outcome import Code, Failure
-from controller.cli.words import told, w
+from controller.cli.words import told, w, who_words
 
 if TYPE_CHECKING:
     from alerts.lint import LintReport
@@ -367,7 +367,7 @@ def list_alerts(
                 "kind": w(f"kind_{row['kind']}"),
                 "state": w(f"a_{row['state']}") + _waiting(row),
                 "created": say.clock(row["created"]),
-                "colour": w(f"colour_{row['colour']}") if row["colour"] else "",
+                "source": who_words(row["source"]),
             }
             for row in rows
         ]
@@ -409,7 +409,7 @@ def _show_detail(call: Call, detail: dict[str, Any]) -> Code:
             w("c_decided"): f"{say.clock(detail['decided'])} {detail['decided_by'] or ''}".strip()
             if detail["decided"]
             else "",
-            w("c_source"): detail["source"],
+            w("c_source"): who_words(detail["source"]),
             w("c_identifier"): f"{detail['identifier']} ({detail['msg_type']})",
             w("f_headline"): "" if planned else detail["headline"],
             w("f_hazard"): ""

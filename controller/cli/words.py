@@ -93,10 +93,12 @@ def deed_words(what: str) -> str:
 
 
 def who_words(who: str) -> str:
-    """Who did it: an operator by name, else a part of the system (``feed:bureau``)."""
+    """Who did it, or whose warning it is: a person by name, else a part of the system (``feed:bureau``)."""
     kind, colon, name = who.partition(":")
     if _current == "en" or kind not in _DOERS:
         return who
+    if kind == "operator" and colon:  # a test that runs by itself is sent as one by an operator is
+        return who_words(name)
     return f"{_DOERS[kind]}{' ' * bool(colon)}{name}"
 
 
@@ -172,6 +174,7 @@ _REASONS: Final = {
     "expired": "came too late",
     "replay": "a repeated command",
     "stopped": "told to stop",
+    "not-sent": "stopped before it was sent",
     "never-had": "told to stop before it came",
     "replaced": "a newer broadcast took its place",
     "no-variant": "no sound that this terminal can play",
@@ -1379,7 +1382,10 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "不合成，只估算有多少条、多长、多大。",
     ),
     "no_such_voice": ("There is no voice {voice} for {language}.", "{language} 没有 {voice} 这种声音。"),
-    "no_such_hazard": ("There is no hazard {hazard}.", "没有灾种 {hazard}。"),
+    "check_going": (
+        "Speaking and listening: {count} sentences, some seconds each …",
+        "正在合成并试听 {count} 句，每句几秒……",
+    ),
     "no_siren_here": (
         "{signal} is a civil-defence siren: only an exercise may carry it.",
         "{signal} 是防空警报音，只有演练可以使用。",
@@ -1623,6 +1629,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "停止 {id}：以下喇叭静音，不播解除。",
     ),
     "deed_nothing": ("Preview: nothing is sent.", "预览：不发布。"),
+    "more_silent": ("and {count} more ({all} in all)", "还有 {count} 个村（共 {all} 个）"),
     "more_why": ("… {count} more", "……还有 {count} 条"),
     "lead_first": (
         "The lead {lead} sounds first (what, where, what to do). The whole follows when it is voiced.",

@@ -110,7 +110,13 @@ async def _ask(api: httpx2.AsyncClient, method: str, path: str, body: object = N
     except ValueError as error:
         raise FleetError(f"{path}: HTTP {answer.status_code}, and no JSON") from error
     if answer.status_code != 200:
-        raise FleetError(f"{path}: HTTP {answer.status_code} {json.dumps(said, ensure_ascii=False)[:300]}")
+        why = said.get("detail") if isinstance(said, dict) else said
+        text = (
+            why
+            if isinstance(why, str)
+            else f"HTTP {answer.status_code} {json.dumps(why, ensure_ascii=False)}"
+        )
+        raise FleetError(f"{path}: {text[:300]}")
     return said
 
 

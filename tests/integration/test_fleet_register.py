@@ -174,6 +174,7 @@ async def test_a_retired_terminal_that_says_hello_leaves_every_group_and_hears_n
         gone = min(county.register.terminals)
         unit = county.village.units[gone]
         entry = Entry("王主任", "terminal.retire", gone)
+        assert county.register.enrolled(gone)
         assert await county.store.retire(gone, entry, wall_ms())
         await county.register.load()
         county.village.power_off(gone)
@@ -184,6 +185,7 @@ async def test_a_retired_terminal_that_says_hello_leaves_every_group_and_hears_n
         assert unit.durable.groups == ()
         assert gone not in {t.id for t in county.register.fleet}
         assert county.register.groups(gone) == ()
+        assert not county.register.enrolled(gone)  # no change of keys waits for it
 
 
 async def test_a_terminal_whose_village_the_pack_has_lost_stops_nobody_and_hears_what_is_for_everybody(

@@ -856,3 +856,15 @@ def test_events_are_parsed_as_the_standard_says():
         "data: 1",
     ]
     assert list(client.parse_events(lines)) == [("summary", {"a": 1}), ("message", 5)]
+
+
+def test_hundreds_of_villages_without_a_loudspeaker_leave_the_question_on_the_screen(capsys):
+    words.use("zh")
+    plan = fake.plan() | {"silent_villages": [f"大川镇{n}村" for n in range(200)]}
+    say.show(ask.plan_shown(plan))
+    asked = capsys.readouterr().out
+    assert "大川镇10村" in asked
+    assert "大川镇11村" not in asked
+    assert "还有 189 个村（共 200 个）" in asked
+    say.show(ask.plan_shown(plan, whole=True))
+    assert "大川镇199村" in capsys.readouterr().out

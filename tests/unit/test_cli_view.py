@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from controller.cli import call, say, view
+from controller.cli.words import w
 from support import fake_desk as fake
 
 
@@ -99,6 +100,19 @@ def test_while_a_message_is_voiced_the_picture_says_how_long_that_has_taken(lang
     voicing = {**fake.broadcast(played=0, state="voicing", waiting=3), "voiced": None, "done": None}
     assert shown in drawn(view.render_live(voicing, lang))
     assert shown not in drawn(view.render_live(fake.broadcast(), lang))
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_while_a_message_is_voiced_nobody_is_called_missing(lang):
+    silent = {"key": "v1", "village": "立节村", "township": "立节镇", "targeted": 1, "words": ["1 × pending"]}
+    going = {**fake.broadcast(played=0, state="sending", waiting=3), "mute": [silent]}
+    title = w("v_not_reached", lang, count=len(going["not_reached"]))
+    said = drawn(view.render_summary(going, lang))
+    assert "立节村" in said
+    assert title in said
+    said = drawn(view.render_summary({**going, "state": "voicing", "voiced": None, "done": None}, lang))
+    assert "立节村" not in said
+    assert title not in said
 
 
 @pytest.mark.parametrize(
