@@ -250,7 +250,7 @@ def operators_api(app: App) -> FastAPI:
             try:
                 profiles = app.desk.outgoing.profiles(plan.terminals)
                 clip = await app.voicing.clip(plan.script, profiles=profiles)
-            except VoicingError as error:
+            except (VoicingError, OSError) as error:
                 problem = str(error)
         return m.Preview.model_validate(
             {

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -356,6 +357,8 @@ async def test_a_signed_time_that_cannot_be_kept_is_an_alarm(
     monkeypatch.setattr(Store, "set_meta", full)
     async with started(config_file(tmp_path)) as app:
         await until(lambda: any("the disk is full" in text for text in app.alarms))
+        await asyncio.sleep(0.2)  # twenty tries later
+        assert sum("the disk is full" in text for text in app.alarms) == 1
 
 
 async def test_a_certificate_that_ends_soon_is_an_alarm(tmp_path: Path) -> None:
@@ -444,6 +447,29 @@ async def test_what_has_no_kind_is_refused_and_every_kind_is_its_own(tmp_path: P
             asked = {**RAIN, "kind": kind, "sound": False}
             texts.add((await client.post("/v1/alerts/preview", json=asked)).json()["text"])
         assert len(texts) == 3, "what is heard says which it is"
+
+
+async def test_a_preview_on_a_full_disk_shows_all_but_the_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    token = hashlib.sha256(TOKEN.encode()).hexdigest()
+    async with (
+        open_app(load(config_file(tmp_path, token=token)), sandbox=True) as app,
+        client_of(app, TOKEN) as client,
+    ):
+        monkeypatch.setattr(app.voicing, "clip", full)
+        real = app.desk.judging.plan
+        monkeypatch.setattr(  # as if loudspeakers stood there
+            app.desk.judging, "plan", lambda *a, **k: replace(real(*a, **k), problems=())
+        )
+        answer = await client.post("/v1/alerts/preview", json={**RAIN, "kind": "exercise"})
+        assert answer.status_code == 200
+        assert answer.json()["clip"] is None
+        assert "No space left" in answer.json()["voice_problem"]
+        assert "大川镇" in answer.json()["text"]
 
 
 @pytest.mark.parametrize("token", [None, "", "admin", "password", "123456", "fenghuo", "operator", "0" * 64])
