@@ -218,6 +218,7 @@ class Core:
         "_ring",
         "_seq",
         "_shelf",
+        "_unheard",
         "_waiting",
         "health",
         "ignored",
@@ -272,6 +273,9 @@ class Core:
         self._probes = 0
         """Still to be answered, the one under way with them."""
         self._connected = False
+        self._unheard: dict[str, None] | None = {}
+        """Broadcasts told of on a line on which the controller has not answered yet: perhaps nobody was there
+        to hear it. None once it has."""
         self._hello_at: int | None = None
         self._hello_sent = 0
         self._backoff = HELLO_RETRY_MS
@@ -298,6 +302,7 @@ class Core:
         """The way to the controller is open: subscribe, ask for the time, say what could not be said."""
         self._mono = mono
         self._connected = True
+        self._unheard = self._unheard or {}
         self._clock.forget()
         self._probes = 0
         self._shelf.sets.line_is_new()
@@ -480,7 +485,7 @@ class Core:
         return self._clock.error_ms(mono)
 
     def standing(self, mono: int) -> tuple[Standing, ...]:
-        """The messages that a hand may sound now."""
+        """The messages that a hand may sound now, the oldest first."""
         now = self._ledger.now(mono)
         return tuple(
             Standing(r.broadcast, r.play.event, r.role, r.expires, self._shelf.is_here(r.play.clips))
@@ -562,6 +567,9 @@ class Core:
                 self._probe_is_over(mono)
             self._loudspeaker.pump(mono)
             return
+        if self._unheard is not None:
+            self._ledger.touched.update(self._unheard)
+            self._unheard = None
         every = HELLO_EVERY_MS
         if followed is Followed.BEHIND:
             # Our clock is signed too, and later: going back would revive what has expired.
@@ -737,6 +745,8 @@ class Core:
             ):
                 continue
             record.completes = False
+            if record.hand:  # nobody asks what a hand has sounded; told twice does no harm
+                self._ledger.touched[record.broadcast] = None
             if record.sounding:
                 record.sounding = False
                 record.resumes = not record.play.standing
@@ -994,6 +1004,8 @@ class Core:
                     case None:
                         payload = self._report(broadcast, (), "")
                 out.append(Send(payload))
+            if self._unheard is not None:
+                self._unheard.update(ledger.touched)
             ledger.touched.clear()
         if ledger.dirty:
             ledger.dirty = False

@@ -517,12 +517,12 @@ class Host:
     # --- people at the terminal ---
 
     def by_hand(self, broadcast: str) -> str:
-        """Sound a standing message now; "" or ``any``: the first that is whole. Its id. Raises Refused."""
+        """Sound a standing message now; "" or ``any``: the newest that is whole. Its id. Raises Refused."""
         if broadcast in ("", "any"):
             standing = self.core.standing(self.mono())
             if not standing:
                 raise Refused(NO_STANDING)
-            broadcast = max(standing, key=lambda one: one.ready).broadcast
+            broadcast = max(reversed(standing), key=lambda one: one.ready).broadcast
         refused: list[NotByHand] = []
 
         def sound(mono: int) -> list[Effect]:

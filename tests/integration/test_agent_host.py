@@ -17,6 +17,7 @@ import pytest
 
 from simulators.broker import EmbeddedBroker
 from support.board import ME, Office, speech, wav
+from terminals import wire
 from terminals.agent import core, loudspeaker, player
 from terminals.agent.clips import ClipStore
 from terminals.agent.devices import Opener, Paced
@@ -291,6 +292,22 @@ async def test_it_leaves_for_a_new_version_only_when_nothing_plays_or_is_due(
         async with asyncio.timeout(LIMIT_S):
             await task
     assert not task.cancelled()
+
+
+async def test_a_hand_that_names_none_sounds_the_newest_standing_message_that_is_whole(
+    tmp_path: Path, office: Office, state: StateFolder
+) -> None:
+    clip = office.put(wav(tmp_path / "c", speech(0.2)), 0.2)
+    nowhere = wire.Clip("zh", "wav", "0" * 64, 10, 1.0)
+    async with hosted(state) as (host, _):
+        for broadcast in ("s1", "s2"):
+            await office.play(broadcast, clips=(clip,), role="actual", standing=True)
+            await office.until(broadcast, 1, State.READY)
+        await office.play("s3", clips=(nowhere,), role="actual", standing=True)
+        await until(lambda: len(host.core.standing(host.mono())) == 3)
+        assert host.by_hand("") == "s2"
+        await office.until_facts("s2", ME, State.PLAYED)
+        assert State.PLAYING not in office.states("s1", ME)
 
 
 def test_what_goes_out_of_the_list_first_is_silence() -> None:

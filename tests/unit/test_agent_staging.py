@@ -365,6 +365,33 @@ def test_each_sounding_by_hand_is_told_by_itself_even_when_the_line_was_down() -
     assert len(rig.core.standing(rig.mono)) == 1
 
 
+def test_a_sounding_by_hand_is_told_again_when_the_controller_has_shown_that_it_is_there() -> None:
+    """After a county's power cut the loudspeakers find the broker before the controller does: what they say
+    into it then nobody hears, and nobody asks."""
+    rig = Rig()
+    keep(rig)
+    rig.run(rig.core.disconnected(rig.mono))
+    rig.run(rig.core.by_hand("s1", rig.mono))
+    rig.play_out("s1")
+
+    def told() -> bool:
+        return any(f.reason == "by-hand" for r in rig.reports("s1") for f in r.facts if f.state == "played")
+
+    rig.run(rig.core.connected(rig.mono))
+    assert told()
+    rig.sent = [said for said in rig.sent if isinstance(said, Hello)]  # all else is lost
+    rig.run(rig.core.disconnected(rig.mono))
+    rig.run(rig.core.connected(rig.mono))
+    rig.sent = [said for said in rig.sent if isinstance(said, Hello)]
+    rig.time()
+    assert told()
+    rig.sent = [said for said in rig.sent if isinstance(said, Hello)]
+    rig.sync()
+    assert rig.reports("s1") == [], "once heard it is not told at every hello"
+    rig.boot()
+    assert told(), "nor does a power cut forget it"
+
+
 def test_a_hand_reaches_it_without_a_line_and_without_the_time() -> None:
     rig = Rig()
     keep(rig)
