@@ -1,4 +1,5 @@
-"""The voice process: ``python -m tts.worker --cache DIR``. One resident model, one request at a time.
+"""The voice process: ``python -m tts.worker --cache DIR``. One resident model, one request at a time, its
+sentences abreast.
 
 Frames on stdin and stdout: 4-byte big-endian header length, UTF-8 JSON header, then ``bytes`` (a count in
 the header) of payload. A header over 1 MB or a payload over 400 MB ends the process: somebody else is
@@ -36,6 +37,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -49,7 +51,7 @@ from tts.reading import (
     respelled,
     spell_letters,
 )
-from tts.voice import MAX_DBTP, Signal, SirenPermit, Speaker, VoiceError, VoiceFailure
+from tts.voice import ABREAST, MAX_DBTP, Signal, SirenPermit, Speaker, VoiceError, VoiceFailure
 
 if TYPE_CHECKING:
     from tts.audio import Sound
@@ -242,25 +244,25 @@ class Worker:
         except ReadingError as error:
             raise VoiceError(VoiceFailure.TEXT, str(error)) from error
         recorded = head.get("recorded", {})
-        sounds, spoken, sha256 = [], [], ""
         start = time.perf_counter()
-        for sentence in head["sentences"]:
-            if sentence in recorded:
-                sounds.append(_recording(Path(recorded[sentence])))
-                spoken.append(sentence)
-                continue
-            kokoro = self._model(stages)
+        kokoro = self._model(stages) if set(head["sentences"]) - set(recorded) else None
+
+        def say(sentence: str) -> tuple[Sound, str]:
+            if kokoro is None or sentence in recorded:
+                return _recording(Path(recorded[sentence])), sentence
             self._go_on()
-            sound, words = kokoro.speak(
+            return kokoro.speak(
                 sentence, voice=head["voice"], speed=head["speed"], readings=readings, keep=keep
             )
-            sounds.append(sound)
-            spoken.append(words)
-            sha256 = kokoro.model_sha256
-        if not sounds:
+
+        once = list(dict.fromkeys(head["sentences"]))
+        with ThreadPoolExecutor(ABREAST, "speak") as pool:
+            said = dict(zip(once, pool.map(say, once), strict=True))
+        if not said:
             raise VoiceError(VoiceFailure.TEXT, "no sentence to speak")
         stages["speak"] = stages.get("speak", 0.0) + time.perf_counter() - start
-        return join(sounds, RATE), spoken, sha256
+        sounds, spoken = zip(*(said[sentence] for sentence in head["sentences"]), strict=True)
+        return join(sounds, RATE), list(spoken), kokoro.model_sha256 if kokoro else ""
 
     def _render(
         self, head: dict[str, Any], payload: bytes, stages: dict[str, float]

@@ -1,8 +1,11 @@
 """The neural voice from inside its process: readings, letters, and what it refuses."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Timer
 
+import numpy as np
 import pytest
 
 from tts.audio import RATE
@@ -62,6 +65,20 @@ def test_phonemes_follow_the_readings_and_lose_no_letter(tmp_path: Path) -> None
     stopping.join()
     assert stopped.value.reason is VoiceFailure.CLOSED
     engine.resume()
-    assert len(engine.speak("请注意防范。", voice="zm_yunjian", speed=1.0, readings={})[0])
+    # Two at once say bit for bit what each says alone, and one stop ends both.
+    two = ("请注意防范。", "向高处转移。")
+    alone = [engine.speak(each, voice="zm_yunjian", speed=1.0, readings={})[0] for each in two]
+    engine._spoken.clear()
+    with ThreadPoolExecutor(2) as pool:
+        say = partial(engine.speak, voice="zm_yunjian", speed=1.0, readings={})
+        for heard, (sound, _) in zip(alone, pool.map(say, two), strict=True):
+            assert heard is not sound
+            assert np.array_equal(heard, sound)
+        both = [pool.submit(say, "住在沟边的群众，" * n) for n in (16, 18)]
+        Timer(0.05, engine.stop).start()
+        for each in both:
+            with pytest.raises(VoiceError, match="not needed"):
+                each.result()
+    engine.resume()
     # A character without a known sound is left out; the rest is still said.
     assert engine.phonemes("请𠮷注意", {}).replace(" ", "") == engine.phonemes("请注意", {}).replace(" ", "")

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import tts.renderer
 from alerts.model import Colour
 from tts.renderer import Form, Piece, Rendered, Renderer
 from tts.script import Script
 from tts.voice import DEFAULT_VOICE, Signal, Speech, VoiceError, VoiceFailure
 
+PATIENT_S = 600.0
+"""For the real voice on a machine that is busy with other things."""
 SCRIPT = Script("zh", ("请注意。",), "请注意。", "zh", "1", ("请注意。",))
 
 # Speaks the worker's protocol without a voice: what the sentence says, it does.
@@ -55,6 +58,19 @@ async def render(renderer: Renderer, word: str, deadline_s: float = 30.0) -> tup
     made = await renderer.render(script(word), kind="actual", colour=Colour.RED, deadline_s=deadline_s)
     assert made.clip == b"mp3"
     return made.spoken
+
+
+async def test_who_has_no_time_left_is_told_so_and_the_voice_process_lives_on(tmp_path: Path) -> None:
+    renderer = fake(tmp_path)
+    try:
+        process = (await render(renderer, "slow"))[-1]
+        for left in (0.0, -0.16):
+            with pytest.raises(VoiceError, match="no time was left") as caught:
+                await render(renderer, "slow", deadline_s=left)
+            assert caught.value.reason is VoiceFailure.TIMEOUT
+        assert (await render(renderer, "好"))[-1] == process
+    finally:
+        await renderer.close()
 
 
 async def test_a_message_that_is_late_tells_the_time_it_was_given_not_what_was_left(tmp_path: Path) -> None:
@@ -370,11 +386,12 @@ async def test_a_real_sentence_is_whole_loud_and_private(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.setattr(tts.renderer, "_ANSWER_S", PATIENT_S)
     said = Script("zh", ("舟曲县大川镇，暴雨橙色预警。", "请马上离开河道，准备转移。"), "", "zh", "1", ())
     renderer = Renderer(cache, readings={"舟曲": "zhou1 qu3"})
     try:
         assert len(await renderer.warm()) == 64
-        made = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
+        made = await renderer.render(said, kind="actual", colour=Colour.ORANGE, deadline_s=PATIENT_S)
         characters = 13 + 11
         words = made.seconds - 0.5 - 2.1 - 0.35 - 0.6
         assert 0.15 < words / characters < 0.40
@@ -382,35 +399,39 @@ async def test_a_real_sentence_is_whole_loud_and_private(
         assert made.dbtp <= -3
         assert (made.voice, made.spoken) == (DEFAULT_VOICE, said.sentences)
 
-        again = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
+        again = await renderer.render(said, kind="actual", colour=Colour.ORANGE, deadline_s=PATIENT_S)
         assert again.clip == made.clip
 
         # Killed in the middle of a sentence never spoken before: the next request has a voice again.
         pid = renderer.pid
         assert pid is not None
         fresh = Script("zh", ("住在山边、河边和危房里的群众，听从村干部安排转移。",) * 3, "", "zh", "1", ())
-        task = asyncio.create_task(renderer.render(fresh, kind="actual", colour=Colour.ORANGE))
+        task = asyncio.create_task(
+            renderer.render(fresh, kind="actual", colour=Colour.ORANGE, deadline_s=PATIENT_S)
+        )
         await asyncio.sleep(0.2)
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(VoiceError) as failed:
             await task
         assert failed.value.reason is VoiceFailure.CRASHED
-        third = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
+        third = await renderer.render(said, kind="actual", colour=Colour.ORANGE, deadline_s=PATIENT_S)
         assert third.clip == made.clip
         assert renderer.pid != pid
 
         # Cancelled in the middle of a sentence: the loaded model answers the next.
         pid = renderer.pid
         gone = ("住在山边、河边和危房里的群众，请听从村干部安排，带好证件和常用药品，" * 3 + "有序转移。",)
-        task = asyncio.create_task(renderer.render_pieces([Piece(gone)], Form(Signal.RED)))
+        task = asyncio.create_task(
+            renderer.render_pieces([Piece(gone)], Form(Signal.RED), deadline_s=PATIENT_S)
+        )
         await asyncio.sleep(0.3)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        fourth = await renderer.render(said, kind="actual", colour=Colour.ORANGE)
+        fourth = await renderer.render(said, kind="actual", colour=Colour.ORANGE, deadline_s=PATIENT_S)
         assert fourth.clip == made.clip
         assert renderer.pid == pid
 
-        voice = renderer.voice("zf_xiaobei")
+        voice = renderer.voice("zf_xiaobei", budget_s=PATIENT_S)
         speech = await voice.speak(["请注意防范。"], speed=1.0)
         assert (voice.name, voice.languages) == ("zf_xiaobei", frozenset({"zh"}))
         assert len(speech.pcm) == 4 * round(speech.seconds * speech.sample_rate)
@@ -437,7 +458,7 @@ async def test_what_is_urgent_is_let_in_between_the_sentences_of_what_is_not(tmp
 
     try:
         await render(renderer, "ready")
-        drill = asyncio.create_task(make("drill", ("slow",) * 20, urgency=3))
+        drill = asyncio.create_task(make("drill", tuple(f"slow {n}" for n in range(30)), urgency=3))
         await asyncio.sleep(0.3)
         assert not drill.done()
         await asyncio.gather(make("whole", ("slow", "slow"), urgency=1), make("lead", ("slow",), urgency=0))
@@ -480,13 +501,14 @@ while size := sys.stdin.buffer.read(4):
 
 @pytest.mark.parametrize("others", [(50, 50, 99), (1, 3, 6), (0, 50)])
 async def test_between_the_sentences_of_what_is_urgent_nobody_else_speaks(
-    tmp_path: Path, others: tuple[int, ...]
+    tmp_path: Path, others: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The countdown's clips, a drill, a preview, a whole, another lead that came later: whatever speaks, a
-    broadcast waits for the end of one sentence, once."""
+    broadcast waits for the end of what is spoken at once, once."""
+    monkeypatch.setattr(tts.renderer, "ABREAST", 2)
     log = tmp_path / "asked"
     renderer = Renderer(tmp_path / "cache", command=(sys.executable, "-c", ORDERLY, str(log)))
-    lead = ("lead one.", "lead two.", "lead three.")
+    lead = ("lead one.", "lead two.", "lead three.", "lead one.")
 
     async def speak(name: str, urgency: int) -> None:
         for n in range(200):
@@ -505,8 +527,12 @@ async def test_between_the_sentences_of_what_is_urgent_nobody_else_speaks(
         before = len(log.read_text().splitlines())
         await made
         asked = log.read_text().splitlines()
-        began = asked.index("speak lead one.")
-        assert asked[began : began + 4] == [*(f"speak {s}" for s in lead), "render " + "".join(lead)]
+        began = asked.index("speak lead one.lead two.")
+        assert asked[began : began + 3] == [
+            "speak lead one.lead two.",
+            "speak lead three.",
+            "render " + "".join(lead),
+        ]
         assert began - before <= 1
         assert not any(task.done() for task in (*first, *later))
     finally:

