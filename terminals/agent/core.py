@@ -745,8 +745,6 @@ class Core:
             ):
                 continue
             record.completes = False
-            if record.hand:  # nobody asks what a hand has sounded; told twice does no harm
-                self._ledger.touched[record.broadcast] = None
             if record.sounding:
                 record.sounding = False
                 record.resumes = not record.play.standing
