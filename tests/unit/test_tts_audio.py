@@ -147,6 +147,15 @@ def test_a_codec_that_overshoots_is_given_less(monkeypatch: pytest.MonkeyPatch, 
     assert strict["dbtp"] <= -6.0 < told["dbtp"]
 
 
+@pytest.mark.parametrize("peaked", [1.0, 1.25])
+def test_a_voice_with_high_peaks_is_made_as_loud_as_another(peaked: float) -> None:
+    sound = babble()
+    peaks = (np.sign(sound) * np.abs(sound) ** peaked).astype(np.float32)
+    out = audio.loudspeaker(peaks)
+    assert loudness(out, RATE) == pytest.approx(TARGET_LUFS + audio.MADE_UP_LU, abs=0.6)
+    assert db(float(np.abs(out).max())) <= audio.CEILING_DBFS
+
+
 @pytest.mark.parametrize("level", [0.003, 1.0, 30.0])
 def test_the_level_of_the_voice_does_not_change_the_loudness(level: float) -> None:
     assert loudness(audio.loudspeaker(babble() * np.float32(level)), RATE) == pytest.approx(
