@@ -809,6 +809,7 @@ class Dispatcher:
                 batch.append(self._inbox.get_nowait())
             self._inbox_bytes -= sum(len(payload) for _, payload in batch)
             facts: list[FactRow] = []
+            late: list[FactRow] = []
             seen: list[Seen] = []
             touched: set[str] = set()
             for n, (terminal, payload) in enumerate(batch):
@@ -856,19 +857,24 @@ class Dispatcher:
                             )
                             if message.counter_seen > self._counters.get(key_id, 0):
                                 await self._claim(terminal, key_id, message.counter_seen)
-                        if self._fold(terminal, message, now, facts):
+                        if run is None:
+                            # What it did before its line was cut is told when the line is back.
+                            late += [FactRow(message.broadcast, terminal, *fact) for fact in _facts(message)]
+                        elif self._fold(run, terminal, message, now, facts):
                             touched.add(message.broadcast)
-            if facts or seen:
-                await self._keep(facts, seen)
+            if facts or seen or late:
+                await self._keep(facts, seen, late)
             await self._tell_hands()
             for broadcast in touched:
                 if (run := self.runs.get(broadcast)) is not None:  # not over meanwhile
                     run.touch()
                     await self._tell(run)
 
-    async def _keep(self, facts: Sequence[FactRow], seen: Sequence[Seen]) -> None:
+    async def _keep(
+        self, facts: Sequence[FactRow], seen: Sequence[Seen], late: Sequence[FactRow] = ()
+    ) -> None:
         """Known in memory already; on the disk as soon as that takes it."""
-        await self._ledger.keep(partial(self._store.add_facts, facts, seen, wall_ms()))
+        await self._ledger.keep(partial(self._store.add_facts, facts, seen, wall_ms(), late))
 
     async def _tell_hands(self) -> None:
         """Somebody has sounded a standing message at a loudspeaker: the operator must know of it, and why may
@@ -889,25 +895,17 @@ class Dispatcher:
         if self.hand is not None:
             await self.hand()
 
-    def _fold(self, terminal: str, report: wire.Report, now: int, out: list[FactRow]) -> bool:
-        run = self.runs.get(report.broadcast)
-        if run is None or terminal not in run.facts:
+    def _fold(self, run: Run, terminal: str, report: wire.Report, now: int, out: list[FactRow]) -> bool:
+        if terminal not in run.facts:
             return False
         known = run.facts[terminal]
         new: list[tuple[FactKey, FactValue]] = []
-        for fact in report.facts:
-            try:
-                state = State(fact.state)
-            except ValueError:
-                log.warning("%s reports a state %r that this version does not know", terminal, fact.state)
-                continue
-            if fact.attempt > max(1, run.tried[terminal].attempt):
+        for key, value in _facts(report):
+            if key[0] > max(1, run.tried[terminal].attempt):
                 # It refused a forgery that named our broadcast; we never sent such an attempt.
-                log.warning("%s reports attempt %d of %s: not ours", terminal, fact.attempt, run.id)
-                continue
-            key = (fact.attempt, state, fact.reason)
-            if key not in known:
-                new.append((key, (fact.at, fact.detail)))
+                log.warning("%s reports attempt %d of %s: not ours", terminal, key[0], run.id)
+            elif key not in known:
+                new.append((key, value))
         tried = run.tried[terminal]
         run.inflight.pop(terminal, None)
         if not report.facts:  # it never got the command: send it again at once
@@ -1072,6 +1070,17 @@ class Dispatcher:
 
 
 T = TypeVar("T")
+
+
+def _facts(report: wire.Report) -> list[tuple[FactKey, FactValue]]:
+    """What a report says, but for states that this version does not know."""
+    told: list[tuple[FactKey, FactValue]] = []
+    for fact in report.facts:
+        try:
+            told.append(((fact.attempt, State(fact.state), fact.reason), (fact.at, fact.detail)))
+        except ValueError:
+            log.warning("%s reports a state %r that this version does not know", report.terminal, fact.state)
+    return told
 
 
 def _offer(queue: asyncio.Queue[T], message: T, metrics: Metrics) -> None:

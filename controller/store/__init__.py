@@ -57,6 +57,8 @@ from terminals.delivery import State, shown
 from terminals.model import Terminal
 
 T = TypeVar("T")
+MOST_LATE: Final = 64
+"""Facts of one delivery, above which no late one is taken: three attempts say 30 at most."""
 NO_PAPERS: Final = Papers()
 WAL_PAGES = 4_000  # about 16 MB between checkpoints
 
@@ -495,27 +497,21 @@ class Store:
         if terminals:
             await self._write("storing what was sent", write, Urgency.RECORD)
 
-    async def add_facts(self, facts: Sequence[FactRow], seen: Sequence[Seen], now: int) -> None:
-        """One micro-batch of reports. The same fact again keeps its earliest time; nothing is ever undone."""
+    async def add_facts(
+        self, facts: Sequence[FactRow], seen: Sequence[Seen], now: int, late: Sequence[FactRow] = ()
+    ) -> None:
+        """One micro-batch of reports. The same fact again keeps its earliest time; nothing is ever undone.
+        `late` are facts of broadcasts that nobody follows any more: kept of an attempt that was sent to that
+        terminal, up to MOST_LATE of a delivery."""
+
+        def rows(some: Sequence[FactRow]) -> list[tuple[Any, ...]]:
+            return [(f.broadcast, f.terminal, *f.key, *f.value, now) for f in some]
 
         def write(c: sa.Connection) -> None:
             if facts:
-                c.exec_driver_sql(
-                    _ADD_FACT,
-                    [
-                        (
-                            f.broadcast,
-                            f.terminal,
-                            f.key[0],
-                            f.key[1].value,
-                            f.key[2],
-                            f.value[0],
-                            f.value[1],
-                            now,
-                        )
-                        for f in facts
-                    ],
-                )
+                c.exec_driver_sql(_ADD_FACT, rows(facts))
+            if late:
+                c.exec_driver_sql(_ADD_LATE, rows(late))
             if seen:
                 c.exec_driver_sql(
                     "UPDATE terminal SET last_seen = ?, floor = ?, boot = ?, health = ?, ring = ? "
@@ -1018,10 +1014,16 @@ def _terminal_values(x: Terminal) -> tuple[object, ...]:
 
 _OUTCOMES = {AlertState.HELD: Outcome.HELD, AlertState.RELEASED: Outcome.RELEASED}
 
-_ADD_FACT = (
-    "INSERT INTO fact VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+_KNOWN = (
     "ON CONFLICT (broadcast, terminal, attempt, state, reason) "
     "DO UPDATE SET at = excluded.at, detail = excluded.detail WHERE excluded.at < fact.at"
+)
+_ADD_FACT = f"INSERT INTO fact VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_KNOWN}"
+_OF_IT = "(SELECT {} FROM fact WHERE broadcast = ?1 AND terminal = ?2{})"
+_ADD_LATE = (
+    "INSERT INTO fact SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE EXISTS "
+    + _OF_IT.format("1", f" AND state = '{State.SENT.value}' AND attempt >= ?3")
+    + f" AND {MOST_LATE} > {_OF_IT.format('count(*)', '')} {_KNOWN}"
 )
 
 

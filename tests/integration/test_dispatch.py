@@ -16,14 +16,14 @@ from controller.clock import WireClock, mono_ms, wall_ms
 from controller.dispatch import Dispatcher, Run, Signers
 from controller.keys import CountyKeys, throw_away
 from controller.metrics import Metrics
-from controller.store import Store
+from controller.store import MOST_LATE, Store
 from controller.store.records import AlertRow, AlertState, BroadcastRow, BroadcastState, CommandRow, Entry
 from support.village import Village
 from terminals import delivery, wire
 from terminals.agent import core
 from terminals.broadcast import Broadcast, Kind, Lane, Priority, Variant
-from terminals.delivery import State
-from terminals.seal import SOUNDING, KeyRole, report_key
+from terminals.delivery import FactKey, FactValue, State
+from terminals.seal import SOUNDING, KeyRole, report_key, seal_report
 from terminals.transport import ToGroup
 
 ME = Entry("王主任", "test", "it")
@@ -183,6 +183,43 @@ async def test_a_terminal_that_comes_back_while_it_is_valid_still_hears_it(world
     assert world.states(run)["sim-00003"] is State.SENT
     world.village.power_on("sim-00003")
     assert (await world.settled(run))["sim-00003"] is State.PLAYED
+
+
+async def test_who_played_and_was_cut_off_is_believed_when_it_returns_after_the_end(tmp_path: Path) -> None:
+    """Any `played` wins, however late: or an operator sends somebody to a village that has heard it."""
+    late = "sim-00003"
+    async with a_world(tmp_path, a_village(), KEYS) as world:
+        world.village.power_on()
+        world.village.power_off(late)
+        run = await world.send()
+        await world.until(run, lambda: len(run.settled) == len(IDS) - 1)
+        await world.store.set_meta("barrier", "passed")
+    async with a_world(tmp_path, a_village(), KEYS) as world:  # nobody follows it any more
+
+        def report(broadcast: str, *facts: wire.Fact) -> None:
+            said = wire.Report(late, broadcast, "boot1", 0, facts)
+            world.dispatcher.upward(late, seal_report(said, late, report_key(KEYS.secret, late)))
+
+        async def stored() -> dict[FactKey, FactValue]:
+            _, facts = await world.store.deliveries("B1")
+            return {f.key: f.value for f in facts if f.terminal == late}
+
+        assert delivery.shown(await stored()).state is State.SENT
+        at = wall_ms()
+        report("B1", *(wire.Fact(n, state, at) for n, state in ((1, "played"), (7, "failed"), (1, "jumped"))))
+        report("B2", wire.Fact(1, "played", at))
+        for n in range(MOST_LATE):
+            report("B1", wire.Fact(1, "failed", at, f"reason-{n}"))
+        report("B1", wire.Fact(1, "ready", at))  # one more than is taken
+        async with asyncio.timeout(LIMIT_S):
+            while len(await stored()) < MOST_LATE:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
+        known = await stored()
+        assert delivery.shown(known).state is State.PLAYED
+        assert len(known) == MOST_LATE
+        assert {attempt for attempt, _, _ in known} == {1}
+        assert (await world.store.deliveries("B2"))[1] == []
 
 
 async def test_a_terminal_that_returns_after_a_stop_never_plays_it(world: World) -> None:
