@@ -1014,16 +1014,15 @@ def _terminal_values(x: Terminal) -> tuple[object, ...]:
 
 _OUTCOMES = {AlertState.HELD: Outcome.HELD, AlertState.RELEASED: Outcome.RELEASED}
 
-_KNOWN = (
-    "ON CONFLICT (broadcast, terminal, attempt, state, reason) "
+_INSERT_FACT = (
+    "INSERT INTO fact {} ON CONFLICT (broadcast, terminal, attempt, state, reason) "
     "DO UPDATE SET at = excluded.at, detail = excluded.detail WHERE excluded.at < fact.at"
 )
-_ADD_FACT = f"INSERT INTO fact VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_KNOWN}"
-_OF_IT = "(SELECT {} FROM fact WHERE broadcast = ?1 AND terminal = ?2{})"
-_ADD_LATE = (
-    "INSERT INTO fact SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE EXISTS "
-    + _OF_IT.format("1", f" AND state = '{State.SENT.value}' AND attempt >= ?3")
-    + f" AND {MOST_LATE} > {_OF_IT.format('count(*)', '')} {_KNOWN}"
+_ADD_FACT = _INSERT_FACT.format("SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE true")
+_ADD_LATE = _INSERT_FACT.format(
+    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE EXISTS (SELECT 1 FROM fact WHERE broadcast = ?1 "
+    f"AND terminal = ?2 AND state = '{State.SENT.value}' AND attempt >= ?3) "
+    f"AND (SELECT count(*) FROM fact WHERE broadcast = ?1 AND terminal = ?2) < {MOST_LATE}"
 )
 
 

@@ -148,7 +148,7 @@ class Kokoro(kokoro.Kokoro):
         self._session, self._styles, self._kept = Model(), {{}}, cache_dir
         self._run = types.SimpleNamespace(terminate=False)
         self._vocabulary = {{c: 1 for c in [*map(chr, range(0x3400, 0xa000)), *",.;:!? "]}}
-        self._spoken = kokoro.OrderedDict()
+        self._spoken, self._alone = kokoro.OrderedDict(), kokoro.threading.Lock()
         self._reader = self
     def read(self, text):
         return text

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 
 import numpy as np
@@ -134,7 +135,7 @@ def test_the_model_itself_is_fed_the_right_phonemes(
     vocabulary = json.loads(table.read_text("utf-8"))["vocab"]
     kokoro = Kokoro.__new__(Kokoro)
     kokoro._g2p, kokoro._cut, kokoro._vocabulary, kokoro._session = g2p, jieba.lcut, vocabulary, Network()
-    kokoro._styles, kokoro._spoken, kokoro._kept = {}, OrderedDict(), tmp_path
+    kokoro._styles, kokoro._spoken, kokoro._kept, kokoro._alone = {}, OrderedDict(), tmp_path, Lock()
     kokoro._run, kokoro.model_sha256 = SimpleNamespace(terminate=False), "none"
     kokoro.speak(f"今天{name}有大雨。", voice="zm_yunjian", speed=0.95, readings={})
     back = {n: c for c, n in vocabulary.items()}
