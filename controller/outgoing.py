@@ -245,6 +245,8 @@ class Outgoing:
         variants = await _unless(hand.stop, self._voiced(row, hand))
         if hand.doubt is not None and not hand.stop.is_set():
             row = await self._doubted(row, hand, hand.doubt)
+        if not hand.stop.is_set():  # both are voiced at once: the whole's words may have been there sooner
+            await self._said_by_whole(row, hand)
         if hand.stop.is_set():
             variants = ()
         jumped = self._dispatcher.jumped_ms - hand.jumped_ms
@@ -335,7 +337,12 @@ class Outgoing:
         """A lead that still waits when its whole message has gone out is not needed any more."""
         if row.broadcast.part is not Part.LEAD:
             return False
-        for other in await self._store.broadcasts(alert=row.broadcast.alert_id):
+        try:
+            others = await self._store.broadcasts(alert=row.broadcast.alert_id)
+        except StoreError as error:  # twice is better than not at all
+            log.error("%s: whether its whole is out cannot be read: %s", row.broadcast.id, error)
+            return False
+        for other in others:
             same = set(row.broadcast.terminals) <= set(other.broadcast.terminals)
             out = other.state in (BroadcastState.SENDING, BroadcastState.DONE)
             if other.broadcast.part is Part.WHOLE and out and same:

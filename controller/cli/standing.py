@@ -100,7 +100,7 @@ def show(call: Call, broadcast: BroadcastId) -> Code:
             w("c_kind"): w(f"kind_{one['kind']}"),
             w("c_state"): w(f"k_{one['state']}"),
             w("f_headline"): one["headline"],
-            w("f_text"): one["text"],
+            w("f_text_unsaid" if one["generic"] else "f_text"): one["text"],
             w("f_expires"): say.clock(one["expires"]),
             w("c_holders"): f"{one['holding']}/{one['terminals']}",
             w("c_hands"): [hand_line(hand) for hand in one["by_hand"]],

@@ -70,7 +70,8 @@ def render_summary(summary: Mapping[str, Any], lang: str) -> RenderableType:
     if summary["silent_villages"]:
         names = "、".join(summary["silent_villages"])
         parts.append(Text(w("v_silent_villages", lang, names=names), style="red"))
-    said = {w("f_text"): summary.get("text"), **originals(summary)}
+    label = "f_text_unsaid" if summary["generic"] else "f_text"
+    said = {w(label, lang): summary.get("text"), **originals(summary)}
     parts += [Text(f"{name}: {text}") for name, text in said.items() if text]
     if summary["total"].get("floor"):
         parts.append(Text(w("v_floor", lang, count=summary["total"]["floor"]), style="red"))

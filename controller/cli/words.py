@@ -1651,6 +1651,7 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "f_reach": ("reach", "范围"),
     "f_silent": ("nobody hears it in", "没有终端的村"),
     "f_text": ("text", "播文"),
+    "f_text_unsaid": ("text, NOT SAID", "播文（未播出）"),
     "f_spoken": ("read aloud as", "读作"),
     "f_original": ("as it came", "原文"),
     "f_omitted": ("not said", "未播内容"),
@@ -1676,8 +1677,8 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     ),
     "v_aired_by": ("Aired all the same by {who}.", "由 {who} 决定照样播出。"),
     "v_generic": (
-        "The voice failed: the clip says only that there is a warning, not what it is.",
-        "语音合成失败：播放的是通用提示，只说有预警，没有具体内容。",
+        "What sounds is the generic sentence: it says that there is a warning, not the text.",
+        "播放的是通用语句：只说有预警，不含播文内容。",
     ),
     # --- what came of it
     "sent": (

@@ -467,7 +467,8 @@ class BroadcastOut(BaseModel):
     clip: str | None
     """Hash of the audio, at /v1/clips/<hash>."""
     generic: bool
-    """The voice failed, and the clip says only that there is a warning."""
+    """The clip says only that there is a warning: the voice failed, or nothing could wait for it (fast lane).
+    Then `text` is not said."""
     mute: list[MuteOut] = []
     """Targeted villages where nothing has sounded, those without any loudspeaker first."""
     together: TogetherOut | None = None
@@ -525,7 +526,7 @@ class StandingCover(BaseModel):
 class StandingDetail(StandingLine):
     text: str
     generic: bool
-    """The voice failed: terminals hold the generic sentence of its hazard."""
+    """The voice failed: terminals hold the generic sentence of its hazard, which does not say `text`."""
     doubt: str
     townships: list[StandingCover]
     """The worst first."""

@@ -377,6 +377,31 @@ async def test_speech_of_another_voice_is_shaped_by_the_real_process(tmp_path: P
         await renderer.close()
 
 
+def watched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Python processes started from here write down, and may not, whom they ask over a network."""
+    folder.mkdir()
+    asked = folder / "asked"
+    (folder / "sitecustomize.py").write_text(
+        f"""
+import sys
+
+def note(what):
+    with open({str(asked)!r}, "a") as file:
+        file.write(what + "\\n")
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        note(event)
+        raise PermissionError(event)
+
+note("watching")
+sys.addaudithook(watch)
+"""
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return asked
+
+
 @pytest.mark.slow
 async def test_a_real_sentence_is_whole_loud_and_private(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -387,6 +412,7 @@ async def test_a_real_sentence_is_whole_loud_and_private(
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     monkeypatch.setattr(tts.renderer, "_ANSWER_S", PATIENT_S)
+    asked = watched(tmp_path / "watch", monkeypatch)
     said = Script("zh", ("舟曲县大川镇，暴雨橙色预警。", "请马上离开河道，准备转移。"), "", "zh", "1", ())
     renderer = Renderer(cache, readings={"舟曲": "zhou1 qu3"})
     try:
@@ -443,6 +469,7 @@ async def test_a_real_sentence_is_whole_loud_and_private(
         assert nothing.value.reason is VoiceFailure.TEXT
     finally:
         await renderer.close()
+    assert set(asked.read_text().split()) == {"watching"}  # each process that spoke was
     assert [p for p in home.rglob("*") if p.is_file()] == []
     assert (cache.stat().st_mode & 0o777) == 0o700
 

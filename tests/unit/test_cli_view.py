@@ -157,3 +157,14 @@ def test_a_table_that_is_too_narrow_for_its_ids_wraps_them_and_cuts_nothing(monk
     for name, begin, end in (("id", 0, 9), ("at", 11, 19), ("why", 21, 30)):
         assert "".join(line[begin:end].strip() for line in lines) == row[name].replace(" ", "")
     assert max(map(len, lines)) <= 30
+
+
+@pytest.mark.parametrize(
+    ("generic", "said"), [(False, "text: Leave the river."), (True, "text, NOT SAID: Leave the river.")]
+)
+def test_a_generic_clip_is_told_and_its_text_is_not_shown_as_if_it_had_been_said(generic, said):
+    shown = drawn(
+        view.render_summary({**fake.broadcast(), "text": "Leave the river.", "generic": generic}, "en")
+    )
+    assert said in shown.splitlines()
+    assert ("generic sentence: it says that there is a warning, not the text" in shown) is generic
