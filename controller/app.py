@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -77,6 +78,10 @@ CERTIFICATES_EVERY_S: Final = 86_400.0
 
 class StartError(Exception):
     """The configuration does not allow a start: what is missing and the command that mends it."""
+
+
+class NotYet(Exception):
+    """It cannot start now; the same start may succeed in a moment: what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,9 +471,8 @@ class App:
 @contextlib.asynccontextmanager
 async def open_app(config: Config, *, sandbox: bool, pace: float = 1.0) -> AsyncIterator[App]:
     """Builds the controller: checks, keys, store, sockets. `pace`: how much faster than real time the
-    terminals of a sandbox play, so that they are not asked too late. Raises StartError, PackError,
-    KeysError,
-    StoreError, BrokerError. Everything it opened is closed again, last first."""
+    terminals of a sandbox play, so that they are not asked too late. Raises StartError, NotYet, PackError,
+    KeysError, StoreError, BrokerError. Everything it opened is closed again, last first."""
     metrics = Metrics()
     alarms: deque[str] = deque(maxlen=ALARMS_KEPT)
     async with AsyncExitStack() as stack:
@@ -744,8 +748,14 @@ def _listen(address: schema.Tcp | schema.UnixSocket) -> Iterator[socket.socket]:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
+        why = error.strerror
+        if error.errno == errno.EADDRNOTAVAIL:  # at boot, a network that is not up yet
+            text = f"cannot listen at {address}: {why}; no network of this machine has that address (yet)"
+            raise NotYet(text) from error
+        if error.errno == errno.EADDRINUSE:  # a predecessor that is being killed
+            raise NotYet(f"cannot listen at {address}: {why}; is another controller running?") from error
         raise StartError(
-            f"cannot listen at {address}: {error.strerror}; is another controller running?"
+            f"cannot listen at {address}: {why}; listen: must name what this user may use"
         ) from error
     try:
         yield sock

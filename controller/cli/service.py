@@ -62,7 +62,7 @@ def serve(file: Path, *, sandbox: bool, speed: float = 1.0) -> Code:
 async def _serve(config: Config, sandbox: bool, speed: float) -> Code:
     from config.counties import PackError
     from config.load import ConfigError
-    from controller.app import StartError, open_app
+    from controller.app import NotYet, StartError, open_app
     from controller.keys import KeysError
     from controller.store import StoreError, WrongSchema
     from simulators.broker import BrokerError
@@ -103,7 +103,7 @@ async def _serve(config: Config, sandbox: bool, speed: float) -> Code:
         if running:
             raise
         raise Failure(Code.CONFIG, *str(error).splitlines()) from error
-    except StoreError as error:
+    except (StoreError, NotYet) as error:
         if running:
             raise
         raise Failure(Code.FAILED, *str(error).splitlines()) from error

@@ -277,17 +277,18 @@ def _word(hears: socket.socket) -> bytes | None:
 async def test_it_leaves_for_a_new_version_only_when_nothing_plays_or_is_due(
     tmp_path: Path, office: Office, state: StateFolder
 ) -> None:
-    clip = office.put(wav(tmp_path / "c", speech(0.6)), 0.6)
+    clip = office.put(wav(tmp_path / "c", speech(60)), 60)
     async with hosted(state) as (host, task):
-        await office.play("b1", clips=(clip,), not_before=office.now() + 800)
-        await office.until("b1", 1, State.READY)
-        with pytest.raises(Refused, match="due"):
-            host.leave()
-        await office.until("b1", 1, State.PLAYING)
-        with pytest.raises(Refused, match="plays"):
-            host.leave()
-        await office.until("b1", 1)
-        await until(lambda: host.idle)
+        for broadcast, ahead_ms, state_then, why in (
+            ("b1", 1_200_000, State.READY, "due"),
+            ("b2", 0, State.PLAYING, "plays"),
+        ):
+            play = await office.play(broadcast, clips=(clip,), not_before=office.now() + ahead_ms)
+            await office.until(broadcast, 1, state_then)
+            with pytest.raises(Refused, match=why):
+                host.leave()
+            await office.stop(play)
+            await until(lambda: host.idle)
         host.leave()
         async with asyncio.timeout(LIMIT_S):
             await task

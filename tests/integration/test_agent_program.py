@@ -28,7 +28,7 @@ from terminals.agent.program import main
 from terminals.agent.tones import NOTES, tone
 from terminals.delivery import State
 from terminals.model import Terminal
-from terminals.wire import Manifest, Stage, StagedClip, Stop, Targets, encode_manifest, set_id
+from terminals.wire import Manifest, Stage, StagedClip, Targets, encode_manifest, set_id
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +72,7 @@ async def test_a_stop_silences_it_at_once_and_is_acknowledged(
         await board.until_timed()
         play = await office.play("b1", clips=(clip,), repeats=3)
         await office.until_facts("b1", ME, State.PLAYING)
-        stop = Stop(("b1",), play.role, play.counter + 1, office.now(), play.expires, Targets(("all",)))
-        await office.send(stop)
+        await office.stop(play)
         await office.until("b1", 1, State.CANCELLED)
         status = await board.until(lambda status: status["playing"] == "")
         assert status["queued"] == []
@@ -434,8 +433,7 @@ async def test_an_upgrade_waits_until_nothing_plays_and_then_the_new_version_run
         while versions.link.readlink() != new:
             await asyncio.sleep(0.01)
         assert (await board.status())["playing"] == "b1"
-        stop = Stop(("b1",), play.role, play.counter + 1, office.now(), play.expires, Targets(("all",)))
-        await office.send(stop)
+        await office.stop(play)
         code, out, err = await upgrade
         assert code == 0, err
         assert "Running now" in out

@@ -164,6 +164,13 @@ class FakeController:
         await self.send(play)
         return play
 
+    async def stop(self, play: Play) -> None:
+        self._counter += 1
+        everybody = Targets(groups=("all",))
+        await self.send(
+            Stop((play.broadcast,), play.role, self._counter, self.now(), play.expires, everybody)
+        )
+
     async def ask(self, broadcast: str, *terminals: str) -> None:
         await self.send(Query(broadcast, self.now()), to=terminals)
 

@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from config.schema import Tcp
+from controller.app import NotYet, _listen
 from controller.cli import doctor, service, words
 from controller.cli.outcome import Code, Failure
 from controller.cli.program import run
@@ -411,12 +413,13 @@ def test_a_certificate_or_a_password_that_is_none_is_exit_3_with_its_file(own_lo
     ("error", "code"),
     [
         (StoreError("the disk is full"), Code.FAILED),
+        (NotYet("no network of this machine has that address (yet)"), Code.FAILED),
         (OSError(errno.ENOSPC, "No space left on device", "lock"), Code.FAILED),
         (WrongSchema("a later version has used it"), Code.CONFIG),
         (PermissionError(errno.EACCES, "Permission denied", "lock"), Code.CONFIG),
     ],
 )
-def test_a_disk_that_is_full_at_the_start_is_tried_again_and_what_stays_wrong_is_not(
+def test_what_may_pass_at_the_start_is_tried_again_and_what_stays_wrong_is_not(
     own_logging, county, monkeypatch, capsys, error, code
 ):
     """systemd starts it again, but after exit code 3."""
@@ -429,6 +432,20 @@ def test_a_disk_that_is_full_at_the_start_is_tried_again_and_what_stays_wrong_is
     monkeypatch.setattr("controller.app.open_app", open_app)
     assert run(["serve", "-c", str(county)]) == code
     assert (error.strerror if isinstance(error, OSError) else str(error)) in capsys.readouterr().err
+
+
+def test_an_address_that_is_not_there_or_taken_is_tried_again():
+    def listens_at(host, port):
+        with _listen(Tcp(host=host, port=port)) as sock:
+            return sock.getsockname()[1]
+
+    with pytest.raises(NotYet, match=r"192\.0\.2\.1:8080: .*no network of this machine has that address"):
+        listens_at("192.0.2.1", 8080)  # TEST-NET-1 (RFC 5737): nobody's
+    with _listen(Tcp(host="127.0.0.1", port=0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(NotYet, match="is another controller running"):
+            listens_at("127.0.0.1", port)
+    assert listens_at("127.0.0.1", port) == port
 
 
 class _App:
