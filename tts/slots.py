@@ -48,6 +48,9 @@ or action is worse than Mandarin."""
 _NAMES: Final = frozenset({"places", "issuer", "event"})
 """Slots that may hold a number in a name (十二村), written out in one language and not in another."""
 
+_OF_PLACES: Final = re.compile(r" of (\d+)$")
+"""Where only the first of many names are said: of how many (`tts.script`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -107,6 +110,7 @@ def disagreements(a: Script, b: Script) -> list[str]:
             out += _numbers(
                 _unnamed(sentence), b.language, _unnamed(same), a.language, f"in {sentence.text!r}"
             )
+            out += _places_counted(sentence, b.language)
             if turned := turned_round(_unnamed(same), _unnamed(sentence), b.language):
                 out.append(f"{b.language}: {sentence.text!r} {turned}")
     return list(dict.fromkeys(out))
@@ -161,6 +165,14 @@ def _unknown_amounts(sentence: Said, a: Script, b: Script) -> list[str]:
     if said != meant:
         out.append(f"{b.language}: numbers {_list(said)} in {sentence.text!r}, not {_list(meant)}")
     return out
+
+
+def _places_counted(sentence: Said, language: str) -> Iterator[str]:
+    """Of how many places it names some: a number among names, which are else not looked at for numbers."""
+    for slot in sentence.slots:
+        count = _OF_PLACES.search(slot.value) if slot.name == "places" else None
+        if count and count[1] not in (said := numbers(slot.said, language)):
+            yield f"{language}: {_list(said)} places in {sentence.text!r}, not {count[1]}"
 
 
 def _unnamed(sentence: Said) -> str:

@@ -29,7 +29,7 @@ from tts.script import (
     compose,
     compose_all,
 )
-from tts.slots import Role, Slot, amounts, disagreements
+from tts.slots import Role, Said, Slot, amounts, disagreements
 from tts.templates import keep, load, load_all, own, own_file
 
 ZH = load("zh")
@@ -257,6 +257,16 @@ def test_a_slot_that_says_another_number_than_it_holds_is_told() -> None:
         text=" ".join(sentences),
     )
     assert any("numbers" in problem for problem in disagreements(mandarin, forged))
+
+
+def test_another_count_of_places_is_told() -> None:
+    def said(count: int) -> Script:
+        text = f"XY {count}."
+        slot = Slot("places", "甲镇、乙镇 of 3", f"XY {count}")
+        return Script("bo", (text,), text, "", "", (), said=(Said(text, Role.LEAD, "{places}。", (slot,)),))
+
+    assert disagreements(said(3), said(3)) == []
+    assert disagreements(said(3), said(4)) == ["bo: 4 places in 'XY 4.', not 3"]
 
 
 def test_words_that_nobody_composed_are_compared_by_their_numbers() -> None:
