@@ -337,16 +337,11 @@ class Outgoing:
         """A lead that still waits when its whole message has gone out is not needed any more."""
         if row.broadcast.part is not Part.LEAD:
             return False
-        try:
-            others = await self._store.broadcasts(alert=row.broadcast.alert_id)
-        except StoreError as error:  # twice is better than not at all
-            log.error("%s: whether its whole is out cannot be read: %s", row.broadcast.id, error)
-            return False
-        for other in others:
-            same = set(row.broadcast.terminals) <= set(other.broadcast.terminals)
-            out = other.state in (BroadcastState.SENDING, BroadcastState.DONE)
-            if other.broadcast.part is Part.WHOLE and out and same:
-                await self._supersede(row, other.broadcast.id, hand)
+        for run in self._dispatcher.runs.values():
+            other = run.row.broadcast
+            whole = other.part is Part.WHOLE and other.alert_id == row.broadcast.alert_id
+            if whole and not run.stopping and set(row.broadcast.terminals) <= set(other.terminals):
+                await self._supersede(row, other.id, hand)
                 return True
         return False
 
