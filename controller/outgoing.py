@@ -245,8 +245,6 @@ class Outgoing:
         variants = await _unless(hand.stop, self._voiced(row, hand))
         if hand.doubt is not None and not hand.stop.is_set():
             row = await self._doubted(row, hand, hand.doubt)
-        if not hand.stop.is_set():  # both are voiced at once: the whole's words may have been there sooner
-            await self._said_by_whole(row, hand)
         if hand.stop.is_set():
             variants = ()
         jumped = self._dispatcher.jumped_ms - hand.jumped_ms
@@ -337,11 +335,11 @@ class Outgoing:
         """A lead that still waits when its whole message has gone out is not needed any more."""
         if row.broadcast.part is not Part.LEAD:
             return False
-        for run in self._dispatcher.runs.values():
-            other = run.row.broadcast
-            whole = other.part is Part.WHOLE and other.alert_id == row.broadcast.alert_id
-            if whole and not run.stopping and set(row.broadcast.terminals) <= set(other.terminals):
-                await self._supersede(row, other.id, hand)
+        for other in await self._store.broadcasts(alert=row.broadcast.alert_id):
+            same = set(row.broadcast.terminals) <= set(other.broadcast.terminals)
+            out = other.state in (BroadcastState.SENDING, BroadcastState.DONE)
+            if other.broadcast.part is Part.WHOLE and out and same:
+                await self._supersede(row, other.broadcast.id, hand)
                 return True
         return False
 

@@ -550,6 +550,8 @@ class _Wis2(_Web):
                     said = said[: len(said) // 2]
                 for client in clients:
                     await client.publish(dialects.TOPIC, said, qos=1)
+                if asyncio.current_task().cancelling():  # type: ignore[union-attr]
+                    raise asyncio.CancelledError  # aiomqtt may have swallowed it (Python 3.11)
                 self.tally.published += 1
 
             await self.each(publish)

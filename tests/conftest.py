@@ -1,7 +1,11 @@
 """What holds for every test: no example is judged by how long it took, because machines are shared; and CI
 tries the same examples every time, so that its verdict is about the change. At a desk they are new ones."""
 
+import asyncio
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +17,27 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("fenghuo")
+
+BOUND_S = 900
+"""A test that hangs fails after so long, and says where its tasks stand; the slowest takes two minutes."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    was = signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(BOUND_S)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, was)
+
+
+def _hangs(*_: object) -> None:
+    with contextlib.suppress(RuntimeError):  # no loop is running
+        for task in asyncio.all_tasks():
+            task.print_stack()
+    raise TimeoutError(f"hangs: not over after {BOUND_S} s")
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from simulators.fleet import Fleet, FleetOptions
 from support.brokers import BROKERS
 from support.county import cap
 from support.running import LIMIT_S, TOKEN, Site
+from support.tasks import ended
 from terminals.agent.core import Core, Durable, Fetch, Identity, Send, Sound
 from terminals.seal import open_command
 from terminals.transports.mqtt import topics
@@ -131,9 +132,9 @@ class Board:
             try:
                 yield
             finally:
-                task.cancel()
+                await ended(task)
                 with contextlib.suppress(asyncio.CancelledError):
-                    await task
+                    task.result()
 
     async def _live(self, client: aiomqtt.Client) -> None:
         await self._carry(client, self.core.connected(_mono()))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -100,35 +99,6 @@ async def test_a_lead_that_waits_is_not_needed_once_its_whole_has_gone_out(
             await asyncio.sleep(0.01)
     assert (await county.store.broadcast(lead.broadcast.id)).state is BroadcastState.SUPERSEDED
     assert not county.village.heard(lead.broadcast.id)
-
-
-async def test_a_lead_whose_words_come_later_than_its_wholes_is_not_sent_after_it(
-    county: County, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spoken, voice = asyncio.Event(), county.mouth.voice
-
-    async def slow_lead(request: Any, part: Part, *rest: Any, **more: Any) -> Any:
-        if part is Part.LEAD:
-            await spoken.wait()
-        return await voice(request, part, *rest, **more)
-
-    monkeypatch.setattr(county.mouth, "voice", slow_lead)
-    county.mouth.knows = False
-    taken = await county.give(cap())
-    assert taken.broadcast is not None
-    assert taken.alert is not None
-    await county.ended(taken.broadcast)
-    spoken.set()
-    lead = next(
-        row.broadcast.id
-        for row in await county.store.broadcasts(alert=taken.alert)
-        if row.broadcast.part is Part.LEAD
-    )
-    async with asyncio.timeout(LIMIT_S):
-        while (await county.store.broadcast(lead)).state is BroadcastState.VOICING:
-            await asyncio.sleep(0.01)
-    assert (await county.store.broadcast(lead)).state is BroadcastState.SUPERSEDED
-    assert not county.village.heard(lead)
 
 
 class Doubting(Mouth):

@@ -18,6 +18,7 @@ import aiomqtt
 
 from alerts.regions import County
 from config.counties import load_county
+from support.tasks import ended
 from terminals import delivery
 from terminals.delivery import FactKey, FactValue, State
 from terminals.enrolment import (
@@ -104,9 +105,7 @@ class FakeController:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks)
         self._server.close()
         for writer in self._writers:
             writer.close()
