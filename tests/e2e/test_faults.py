@@ -123,8 +123,13 @@ def counters(database: Path) -> dict[str, int]:
 
 @asynccontextmanager
 async def a_county(tmp_path: Path) -> AsyncIterator[tuple[Astray, Board, EmbeddedBroker]]:
-    async with EmbeddedBroker() as broker:
-        yield a_site(tmp_path / "county", broker), Board(tmp_path / "board"), broker
+    board = Board(tmp_path / "board")
+    try:
+        async with EmbeddedBroker() as broker:
+            yield a_site(tmp_path / "county", broker), board, broker
+    finally:
+        if board.process is not None:
+            await board.kill()
 
 
 async def test_clocks_a_day_off_and_an_old_backup_silence_nothing_revive_nothing_and_are_told(
