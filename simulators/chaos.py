@@ -232,6 +232,7 @@ async def _held(
 class _Warning:
     """A document of ours that is to sound, and where."""
 
+    feed: str
     identifier: str
     targets: frozenset[str]
     dropped: float
@@ -467,7 +468,7 @@ class _World:
 
     def _warn(self, feed: str, body: Callable[[str], bytes], targets: Collection[str]) -> _Warning:
         name = self._name()
-        warning = _Warning(name, frozenset(targets), self._drop(feed, body(name)))
+        warning = _Warning(feed, name, frozenset(targets), self._drop(feed, body(name)))
         self.warnings.append(warning)
         return warning
 
@@ -501,10 +502,11 @@ class _World:
 
     async def broadcasts(self, warning: _Warning) -> list[str]:
         """Of this warning, in the order in which they were planned; empty while it is not released."""
-        for alert in await self._ask("/v1/alerts?limit=1000"):
-            if alert["identifier"] == warning.identifier:
-                return list(alert["broadcasts"])
-        return []
+        found = await self._by_name()
+        return found.get((warning.feed, warning.identifier), [])
+
+    async def _by_name(self) -> dict[tuple[str, str], list[str]]:
+        return broadcasts_by_name(await self._ask("/v1/alerts?limit=1000"))
 
     async def sounding(self, warning: _Warning, wanted: Collection[str]) -> dict[str, float]:
         """Terminal → seconds from the document to its first sound, of `wanted`; all of them, or those who had
@@ -802,12 +804,11 @@ class _World:
 
     async def _mine(self) -> dict[str, _Warning]:
         """Broadcast → the warning of ours that it is of."""
-        known = {warning.identifier: warning for warning in self.warnings}
+        found = await self._by_name()
         return {
-            broadcast: known[alert["identifier"]]
-            for alert in await self._ask("/v1/alerts?limit=1000")
-            if alert["identifier"] in known
-            for broadcast in alert["broadcasts"]
+            broadcast: warning
+            for warning in self.warnings
+            for broadcast in found.get((warning.feed, warning.identifier), ())
         }
 
     async def _played(self) -> dict[str, frozenset[str]]:
@@ -884,6 +885,15 @@ class _World:
 
 def placed_rows(scenario: Scenario) -> list[dict[str, object]]:
     return placed(load_county(scenario.county, synthetic=True), scenario.terminals)
+
+
+def broadcasts_by_name(alerts: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """Broadcasts of what ``/v1/alerts`` lists, by feed and identifier. An identifier alone is one sender's
+    (CAP 1.2 §3.2.1): the storm's documents bear each other's, the earthquake's too."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for alert in alerts:
+        found[alert["source"], alert["identifier"]] += alert["broadcasts"]
+    return found
 
 
 def _open(told: Mapping[str, Any], here: Collection[str]) -> list[str]:
