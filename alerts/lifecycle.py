@@ -9,6 +9,9 @@ seen included: that is how a warning that arrives after its own Cancel stays sil
 The same warning through several sources is one event (rule 4): the same identifier, or the same hazard,
 colour and area within ten minutes. The most trusted source decides what it is: it takes over from one that
 came first and was held, and nothing that a less trusted one adds, changes or ends takes effect by itself.
+
+An identifier is unique for one sender (CAP 1.2 §3.2.1): two gauges that both count from 1 share them all.
+Where another agency's message has a name that ours uses for another hazard, they are two events.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -121,6 +124,9 @@ class _Decision:
     """Identifiers of known HELD or RELEASED messages that no longer hold once this one is acted on."""
     doubt: str = ""
     """Why an operator must look before anything happens; release holds what has one."""
+    spares: frozenset[str] = field(default=frozenset(), kw_only=True)
+    """Event keys of other agencies' messages that only share identifiers with it: `of` and `withdraws` do
+    not mean them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +339,16 @@ def classify(
         return Ignored(f"a message of type {alert.msg_type} is no warning", alert.event_key)
     if not alert.infos and alert.msg_type is not MsgType.CANCEL:
         return Ignored("it has no info: nothing to say", alert.event_key)
-    new = _New(alert, villages, now, trust, feed)
     same_kind = [item for item in known if item.status is alert.status]
+    namesakes = _namesakes(alert, same_kind)
+    if namesakes:
+        same_kind = [item for item in same_kind if item not in namesakes]
+    new = _New(alert, villages, now, trust, feed, frozenset(item.event_key for item in namesakes))
+    return replace(_judged(new, same_kind), spares=new.taken)
+
+
+def _judged(new: _New, same_kind: Sequence[Known]) -> Decision:
+    alert, now = new.alert, new.now
     timely = [item for item in same_kind if item.sent <= now + CLOCK_TOLERANCE]
     repeated = max(
         (item for item in same_kind if _same_key(alert, item)),
@@ -355,7 +369,7 @@ def classify(
     family = _family(alert, timely)
     if ends:
         family = family if _warnings(family) or alert.references else _ended(new, timely)
-        return _cancel(new, family, _key(alert, family))
+        return _cancel(new, family, _key(new, family))
     return _warning(new, timely, family)
 
 
@@ -371,6 +385,8 @@ class _New:
     now: datetime
     trust: Trust
     feed: str
+    taken: frozenset[str] = frozenset()
+    """Event keys of its namesakes."""
 
     def outranks(self, item: Known) -> bool:
         return _rank(self.trust) > _rank(item.trust)
@@ -415,8 +431,11 @@ def _source(feed: str, trust: Trust) -> str:
     return f"{feed} ({trust})" if feed else f"a source that is {trust}"
 
 
-def _key(alert: Alert, family: Sequence[Known]) -> str:
-    return min(family, key=lambda item: item.sent).event_key if family else alert.event_key
+def _key(new: _New, family: Sequence[Known]) -> str:
+    if family:
+        return min(family, key=lambda item: item.sent).event_key
+    key = new.alert.event_key
+    return f"{key} ({new.agency})" if key in new.taken else key
 
 
 def _severity(severity: Severity) -> int:
@@ -437,6 +456,23 @@ def _same_key(alert: Alert, item: Known) -> bool:
         and item.quake is not None
         and _is_same_quake(quake, item.quake)
     )
+
+
+def _namesakes(alert: Alert, known: Sequence[Known]) -> list[Known]:
+    """Other agencies' messages under an identifier that this one's agency uses for another hazard, and the
+    rest of their events. Where either hazard is unknown, the name decides: a relay may leave it out."""
+    ours = agency(alert.identifier, alert.sender)
+    names = {item.identifier: item.hazard for item in known if agency(item.identifier, item.sender) == ours}
+    if alert.infos:
+        names[alert.identifier] = alert.main.hazard
+    theirs = [item for item in known if agency(item.identifier, item.sender) != ours]
+    keys = {
+        item.event_key
+        for item in theirs
+        if hazards.UNKNOWN.key not in {item.hazard, names.get(item.identifier, hazards.UNKNOWN.key)}
+        and item.hazard != names[item.identifier]
+    }
+    return [item for item in theirs if item.event_key in keys]
 
 
 def _family(alert: Alert, known: Sequence[Known]) -> list[Known]:
@@ -589,7 +625,7 @@ def _unlike(new: _New, targets: Sequence[Known]) -> str:
 
 def _warning(new: _New, known: Sequence[Known], family: Sequence[Known]) -> Decision:
     alert, now = new.alert, new.now
-    key, doubt = _key(alert, family), new.doubt
+    key, doubt = _key(new, family), new.doubt
     ended = [item for item in _cancels(family, State.RELEASED) if item.sent >= alert.sent]
     theirs = [item for item in ended if agency(item.identifier, item.sender) == new.agency]
     if theirs and not any(new.outranks(item) for item in theirs):
@@ -626,7 +662,7 @@ def _warning(new: _New, known: Sequence[Known], family: Sequence[Known]) -> Deci
                 reason = f"the same warning as {twin.identifier}, through another source"
                 return Duplicate(reason, twin.event_key, twin.identifier)
         if live := [replace(item, sent=min(item.sent, alert.sent)) for item in _open(twins)]:
-            key, before = _key(alert, [*family, *live]), [*before, *live]
+            key, before = _key(new, [*family, *live]), [*before, *live]
         elif not before and not alert.references and (resembled := _implicit(new, known)) is not None:
             if resembled.sent > alert.sent:
                 reason = f"older than {resembled.identifier} for the same hazard and area"

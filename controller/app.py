@@ -72,6 +72,9 @@ CLOCK_EVERY_S: Final = 10.0
 # Clock questions that a terminal asks where loudspeakers start together: the quickest answer counts.
 PROBES: Final = 5
 FEEDS_EVERY_S: Final = 5.0
+KEEP_ALIVE_S: Final = 15
+"""An idle connection is kept for so long: longer than our own clients keep theirs (httpx2: 5 s), so that no
+question is on its way when it is closed."""
 READINESS_S: Final = 60.0
 CERTIFICATES_EVERY_S: Final = 86_400.0
 
@@ -783,6 +786,7 @@ async def _serve(
             log_config=None,
             access_log=False,
             lifespan="off",
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=2,
         )
     )

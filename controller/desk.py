@@ -116,7 +116,7 @@ class Desk:
         alert = judged.alert or alert
         decision = judged.decision
         doubts = [*doubts, decision.doubt] if decision.doubt else list(doubts)
-        event = await self.events.ids(decision.withdraws)
+        event = await self.events.ids(decision.withdraws, but=decision.spares)
         if judged.elsewhere and isinstance(decision, Cancel):
             return await self._take_cancel(alert, judged, event, feed, doubts, document)
         if judged.elsewhere and isinstance(decision, Update) and judged.plan and judged.plan.ends:
@@ -133,13 +133,13 @@ class Desk:
             case New() | Update():
                 return await self._take_warning(alert, judged, event, feed, doubts, document)
             case Duplicate() if isinstance(lifecycle.sounds_as(alert), Label) and (
-                held := await self.events.ids((decision.of,), AlertState.HELD)
+                held := await self.events.ids((decision.of,), AlertState.HELD, but=decision.spares)
             ):
                 # One that may sound by itself releases what another source brought first.
                 if isinstance(self.judging.release(judged, feed, doubts), Auto):
                     return await self._take_warning(alert, judged, held, feed, doubts, document)
             case Duplicate() if alert.msg_type is MsgType.CANCEL and (
-                held := await self.events.ids((decision.of,), AlertState.HELD)
+                held := await self.events.ids((decision.of,), AlertState.HELD, but=decision.spares)
             ):
                 # The same for an end: one that may end it by itself does not wait for the other's approval.
                 again, ended = await self._end_of_held(alert, judged, feed)
@@ -255,7 +255,8 @@ class Desk:
         again = self.judging.judge(alert, known, moment(wall_ms()), feed=feed)
         if not isinstance(again.decision, Cancel) or again.decision.doubt:
             return again, []
-        rows = [await self._store.alert(one) for one in await self.events.ids(again.decision.withdraws)]
+        ids = await self.events.ids(again.decision.withdraws, but=again.decision.spares)
+        rows = [await self._store.alert(one) for one in ids]
         return again, [row for row in rows if row.msg_type != MsgType.CANCEL]
 
     async def _take_cancel(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -101,12 +101,17 @@ class Events:
             and r.msg_type != MsgType.CANCEL
         ]
 
-    async def ids(self, identifiers: Sequence[str], *states: AlertState) -> list[str]:
-        """Our ids of the messages with these identifiers, oldest first."""
+    async def ids(
+        self, identifiers: Sequence[str], *states: AlertState, but: Collection[str] = ()
+    ) -> list[str]:
+        """Our ids of the messages with these identifiers, oldest first, without those of the events `but`."""
         if not identifiers:
             return []
-        rows = [r for r in await self.recent() if r.identifier in identifiers and r.state in (states or OPEN)]
-        return [r.id for r in reversed(rows)]
+        return [
+            r.id
+            for r in reversed(await self.recent())
+            if r.identifier in identifiers and r.state in (states or OPEN) and r.event_key not in but
+        ]
 
     async def waiting(self, event: Sequence[str], feed: str) -> list[str]:
         """Those of `event` that are held and came from `feed`."""

@@ -18,6 +18,11 @@ settings.register_profile(
 )
 settings.load_profile("fenghuo")
 
+# Whoever runs the tests in the background of a script may have SIGINT ignored, and every child would inherit
+# it; the programs under test are ended by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 BOUND_S = 900
 """A test that hangs fails after so long, and says where its tasks stand; the slowest takes two minutes."""
 

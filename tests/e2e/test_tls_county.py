@@ -73,8 +73,8 @@ async def test_a_warning_is_played_over_tls_and_the_terminal_takes_the_next_keys
                 "/v1/broadcasts", lambda a: any(one["state"] == "done" for one in a.json()), process
             )
             (first,) = (one["id"] for one in done.json() if one["state"] == "done")
-            total = (await site.api.get(f"/v1/broadcasts/{first}")).json()["total"]
-            assert total["played"] == total["targeted"] == 1
+            told = (await site.api.get(f"/v1/broadcasts/{first}")).json()
+            assert told["total"]["played"] == told["total"]["targeted"] == 1, told["not_reached"]
             before = (await site.api.get("/v1/ring")).json()
             await said(site, "keys", "rotate", "actual", *HERE)
             await site.until_answered(

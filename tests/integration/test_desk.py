@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -405,6 +405,30 @@ async def test_what_is_being_voiced_while_the_wire_clock_jumps_is_heard_all_the_
     assert await county.ended(given.broadcast) == county.in_township("大川镇")
 
 
+async def test_a_cancel_ends_its_own_senders_warning_and_not_the_other_of_the_same_identifier(
+    county: County,
+) -> None:
+    def of_the_other(**more: Any) -> bytes:
+        return cap(event="大风", **more).replace(b"zhouqu.weather</sender>", b"zhouqu.wind</sender>")
+
+    rain = await county.give(cap(identifier="17"))
+    wind = await county.give(of_the_other(identifier="17"))
+    assert rain.alert is not None
+    assert wind.alert is not None
+    assert isinstance(await county.desk.approve(wind.alert, "李值班"), Released)
+    assert (await county.store.alert(rain.alert)).state is AlertState.RELEASED
+    now = datetime.now(BEIJING).replace(microsecond=0) + timedelta(seconds=2)
+    reference = f"zhouqu.wind,17,{now.isoformat()}"
+    cancel = await county.give(
+        of_the_other(identifier="18", msg_type="Cancel", references=reference, sent=now)
+    )
+    if cancel.outcome is Outcome.HELD:  # of a hazard that only people end
+        assert cancel.alert is not None
+        await county.desk.approve(cancel.alert, "李值班")
+    assert (await county.store.alert(wind.alert)).state is AlertState.CANCELLED
+    assert (await county.store.alert(rain.alert)).state is AlertState.RELEASED
+
+
 async def test_a_cancel_of_a_stranger_is_held(county: County) -> None:
     first = await county.give(cap())
     assert first.broadcast is not None
@@ -427,9 +451,11 @@ async def test_a_strangers_cancel_of_what_an_operator_has_just_cancelled_is_clos
     await county.ended(first.broadcast)
     alert, real = first.alert, county.desk.events.ids
 
-    async def after_the_operator(identifiers: Sequence[str], *states: AlertState) -> list[str]:
+    async def after_the_operator(
+        identifiers: Sequence[str], *states: AlertState, but: Collection[str] = ()
+    ) -> list[str]:
         await county.desk.cancel(alert, "李值班", "误报")
-        return await real(identifiers, *states)
+        return await real(identifiers, *states, but=but)
 
     monkeypatch.setattr(county.desk.events, "ids", after_the_operator)
     now = datetime.now(BEIJING).replace(microsecond=0) + timedelta(seconds=2)

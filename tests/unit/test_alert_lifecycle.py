@@ -105,6 +105,42 @@ def test_cap_identifiers_of_two_senders_are_two_messages() -> None:
     assert not isinstance(judge(other, known(alert())), Duplicate)
 
 
+def test_two_senders_that_count_from_one_neither_replace_nor_end_each_others_warnings() -> None:
+    """An identifier is unique for one sender (CAP 1.2 §3.2.1)."""
+    rain = known(alert("17"))
+    fire = alert("17", sender="fire", hazard="wildfire", event="山火", sent=T0 + MINUTE)
+    found = judge(fire, rain)
+    assert isinstance(found, New)
+    assert not found.withdraws
+    assert not found.doubt
+    assert found.event_key != rain.event_key
+    both = (rain, remember(fire, found, HERE, State.RELEASED))
+    for mine, other in (both, both[::-1]):
+        own = {"sender": mine.sender, "hazard": mine.hazard}
+        for kind, wanted in ((MsgType.UPDATE, Update), (MsgType.CANCEL, Cancel)):
+            message = alert(
+                "18", msg_type=kind, references=("17",), colour=Colour.RED, sent=T0 + 2 * MINUTE, **own
+            )
+            second = judge(message, *both)
+            assert isinstance(second, wanted)
+            assert second.withdraws == ("17",)
+            assert second.event_key == mine.event_key
+            assert second.spares == {other.event_key}
+            # And a third knows whose it is by the second.
+            end = alert("19", msg_type=MsgType.CANCEL, references=("18",), sent=T0 + 3 * MINUTE, **own)
+            third = judge(end, *both, remember(message, second, HERE, State.RELEASED))
+            assert third.event_key == mine.event_key
+            assert third.spares == {other.event_key}
+
+
+def test_one_name_for_one_hazard_or_an_unknown_one_is_one_event_whoever_relays_it() -> None:
+    for hazard in ("rainstorm", "unknown"):
+        relayed = alert("17", sender="relay", hazard=hazard, colour=Colour.RED, sent=T0 + MINUTE)
+        found = judge(relayed, known(alert("17")))
+        assert not isinstance(found, New)
+        assert not found.spares
+
+
 def test_a_national_identifier_is_the_same_through_any_relay() -> None:
     relayed = alert(NATIONAL, sender="Zhouqu_County_Meteorological_Observatory", sent=T0 + 2 * MINUTE)
     assert isinstance(judge(relayed, known(alert(NATIONAL, sender="舟曲县气象台"))), Duplicate)
