@@ -412,7 +412,8 @@ async def test_of_all_seventy_five_kinds_of_message_two_sound(county: County) ->
             identifier=f"62302341600000_202611221200{number:02d}",
             status=status,
             msg_type=kind,
-            references="" if kind is MsgType.ALERT else f"zhouqu.weather,nothing,{at().isoformat()}",
+            # Of its own event each: a Cancel would end an Update of the same one and the same second.
+            references="" if kind is MsgType.ALERT else f"zhouqu.weather,nothing-{number},{at().isoformat()}",
         ).replace(b"<scope>Public</scope>", restricted(scope))
         taken = await county.give(body)
         if (status, scope, kind) in sounding:

@@ -14,9 +14,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
+import tts.renderer
 from support.edge_service import edge_service
 from support.edge_service import tone as mp3_tone
 from tts.renderer import Renderer
@@ -129,10 +131,10 @@ import numpy as np
 from tts import worker
 from tts.voices import kokoro
 fault = {fault!r}
-open({begun!r}, "w").close()
 
 class Model:
     def run(self, _, feed, _options):
+        open({begun!r}, "w").close()
         if fault == "crashes":
             os._exit(9)
         if fault == "hangs":
@@ -319,6 +321,8 @@ async def edge_world(_folder: Path) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def kokoro_world(folder: Path) -> AsyncIterator[World]:
+    """A model that hangs hears no stop, and is killed; for one that may be loading, the real patience is a
+    minute."""
     begun = folder / "begun"
     renderers: list[Renderer] = []
 
@@ -330,8 +334,9 @@ async def kokoro_world(folder: Path) -> AsyncIterator[World]:
 
     (folder / "cache").mkdir(mode=0o700)
     try:
-        # It stays for the next request; only one that was given up must be gone.
-        yield World("kokoro", MANDARIN, UYGHUR, voice, begun.exists, list)
+        with mock.patch.object(tts.renderer, "_LOAD_S", 0.5):
+            # It stays for the next request; only one that was given up must be gone.
+            yield World("kokoro", MANDARIN, UYGHUR, voice, begun.exists, list)
     finally:
         for renderer in renderers:
             await renderer.close()
