@@ -15,7 +15,7 @@ import heapq
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -607,9 +607,9 @@ class Dispatcher:
                     run.settled.add(terminal)
                     continue
                 case GiveUp():
-                    key = (max(tried.attempt, 1), State.EXPIRED, delivery.UNREACHED)
+                    key = _key(max(tried.attempt, 1), State.EXPIRED, delivery.UNREACHED)
                     if run.stopping and tried.attempt == 0:
-                        key = (1, State.CANCELLED, "not-sent")
+                        key = _key(1, State.CANCELLED, "not-sent")
                     run.facts[terminal] = delivery.fold(run.facts[terminal], [(key, (now, ""))])
                     gone.append(FactRow(run.id, terminal, key, (now, "")))
                     run.settled.add(terminal)
@@ -908,8 +908,8 @@ class Dispatcher:
                 new.append((key, value))
         tried = run.tried[terminal]
         run.inflight.pop(terminal, None)
-        if not report.facts:  # it never got the command: send it again at once
-            run.tried[terminal] = replace(tried, sent=0, unanswered=0)
+        if not report.facts:
+            run.tried[terminal] = delivery.never_heard(tried, now)
             run.schedule(terminal, now)
             return True
         if tried.heard == 0 and tried.unanswered == 1:  # an answer to the first publish, not to a repeat
@@ -1072,12 +1072,19 @@ class Dispatcher:
 T = TypeVar("T")
 
 
+@lru_cache(1_024)
+def _key(attempt: int, state: str, reason: str) -> FactKey:
+    """One for all terminals: a warning's facts stay in memory as long as it is in force, and their keys were
+    a fifth of them. Raises ValueError for a state that this version does not know."""
+    return attempt, State(state), reason
+
+
 def _facts(report: wire.Report) -> list[tuple[FactKey, FactValue]]:
     """What a report says, but for states that this version does not know."""
     told: list[tuple[FactKey, FactValue]] = []
     for fact in report.facts:
         try:
-            told.append(((fact.attempt, State(fact.state), fact.reason), (fact.at, fact.detail)))
+            told.append((_key(fact.attempt, fact.state, fact.reason), (fact.at, fact.detail)))
         except ValueError:
             log.warning("%s reports a state %r that this version does not know", report.terminal, fact.state)
     return told

@@ -12,7 +12,7 @@ Everything that affects the state or the next step of a delivery lives in this f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -312,6 +312,8 @@ def next_action(facts: Facts, tried: Tried, now: int, policy: Policy) -> Action:
     # What started just before expiry may still be playing; its outcome is asked for that long and a minute.
     if now >= policy.expires + int(policy.seconds * 1000) + 60_000:
         return GiveUp()
+    if over and seen.state in (State.PENDING, State.SENT) and tried.heard >= policy.expires:
+        return GiveUp()  # after its end the terminal has said that it knows nothing of it
     if tried.attempt == 0:
         return GiveUp() if over or policy.stopping else Send(1)
     if seen.state in (State.REFUSED, State.FAILED) and not policy.stopping:  # retryable, or settled
@@ -339,6 +341,13 @@ def next_action(facts: Facts, tried: Tried, now: int, policy: Policy) -> Action:
         case _:  # interrupted, preempted: it comes back by itself
             due = base + _patience(tried, policy) + 1_000
     return Ask() if now >= due else WaitUntil(due)
+
+
+def never_heard(tried: Tried, now: int) -> Tried:
+    """After the terminal has answered, at `now`, that it knows nothing of the broadcast. The first time, what
+    it is owed goes out at once; then as patiently as to silence. Otherwise question and answer would chase
+    each other as fast as the line allows."""
+    return replace(tried, heard=now) if tried.heard else replace(tried, sent=0, heard=now, unanswered=0)
 
 
 def _patience(tried: Tried, policy: Policy) -> int:

@@ -396,6 +396,7 @@ class Versions:
     async def __aenter__(self) -> Versions:
         self.link.symlink_to(self.make("old"))
         await self._board.start()
+        self._board.kept = True
         self._keeps = asyncio.create_task(self._keep())
         return self
 

@@ -24,7 +24,7 @@ from terminals.agent import core
 from terminals.broadcast import Broadcast, Kind, Lane, Priority, Variant
 from terminals.delivery import FactKey, FactValue, State
 from terminals.seal import SOUNDING, KeyRole, report_key, seal_report
-from terminals.transport import ToGroup
+from terminals.transport import ToGroup, ToTerminal
 
 ME = Entry("王主任", "test", "it")
 LIMIT_S = 60.0
@@ -183,6 +183,18 @@ async def test_a_terminal_that_comes_back_while_it_is_valid_still_hears_it(world
     assert world.states(run)["sim-00003"] is State.SENT
     world.village.power_on("sim-00003")
     assert (await world.settled(run))["sim-00003"] is State.PLAYED
+
+
+async def test_who_comes_back_after_the_end_is_asked_once_and_given_up(world: World) -> None:
+    """It knows nothing of it. Question and answer used to chase each other until a minute after the end."""
+    late = "sim-00003"
+    world.village.power_off(late)
+    run = await world.send(expires_ms=wall_ms() + 2_000)
+    await world.until(run, lambda: len(run.settled) == len(IDS) - 1 and wall_ms() > run.ends_ms)
+    world.village.power_on(late)
+    assert (await world.settled(run))[late] is State.EXPIRED
+    asked = [address for address, envelope in world.village.sent if b'"query"' in envelope]
+    assert asked.count(ToTerminal(late)) <= 30  # while it was off
 
 
 async def test_who_played_and_was_cut_off_is_believed_when_it_returns_after_the_end(tmp_path: Path) -> None:

@@ -160,9 +160,12 @@ class World:
                     else:
                         own[attempt, State.PLAYING, ""] = (self.now, "")
                         playing_until = self.now + int(policy.seconds * 1000)
-                if self.arrives() and own:
-                    known = delivery.fold(known, own.items())
-                    tried = replace(tried, heard=self.now, unanswered=0)
+                if self.arrives():
+                    if own:
+                        known = delivery.fold(known, own.items())
+                        tried = replace(tried, heard=self.now, unanswered=0)
+                    elif not attempt:
+                        tried = delivery.never_heard(tried, self.now)
 
     def arrives(self) -> bool:
         return self.now >= self.deaf_until and self.chance.random() >= self.loss
@@ -189,6 +192,35 @@ def test_a_dead_terminal_expires_and_the_machine_ends() -> None:
     world = World(1.0, random.Random(1))
     assert delivery.shown(world.run(POLICY)).state is not State.PLAYED
     assert world.now <= POLICY.expires + 30_000 + 60_000 + 30_000
+
+
+def test_who_knows_nothing_of_it_is_sent_it_at_once_and_after_its_end_no_more() -> None:
+    sent = {(1, State.SENT, ""): (0, "")}
+    tried = delivery.never_heard(Tried(attempt=1, sent=400, unanswered=1), 401)
+    assert delivery.next_action(sent, tried, 401, POLICY) == Send(1)
+    asked = Tried(attempt=1, sent=POLICY.expires, unanswered=1)
+    after = delivery.never_heard(asked, POLICY.expires + 20)
+    assert delivery.next_action(sent, after, POLICY.expires + 20, POLICY) == GiveUp()
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+@pytest.mark.parametrize("state", [State.SENT, State.ACCEPTED, State.READY, State.PLAYING, State.PREEMPTED])
+def test_question_and_answer_do_not_chase_each_other(state: State, stopping: bool) -> None:
+    """A terminal that says at once, whatever it gets, that it knows nothing of it."""
+    known = {(1, state, ""): (0, "")}
+    policy = replace(POLICY, stopping=stopping)
+    tried, now, words = Tried(attempt=1, unanswered=1), 0, 0
+    while words <= 60:  # 7 until the pause is 30 s, then one in each of 690 s, and some
+        match delivery.next_action(known, tried, now, policy):
+            case WaitUntil(at):
+                now = at
+            case Send() | Ask():
+                words += 1
+                asked = replace(tried, sent=now, unanswered=tried.unanswered + 1)
+                tried = delivery.never_heard(asked, now)
+            case _:
+                return
+    pytest.fail(f"{words} words within {now} ms")
 
 
 def test_a_broken_download_is_tried_again_and_a_dead_amplifier_is_not() -> None:

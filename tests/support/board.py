@@ -131,6 +131,8 @@ class Board:
         self.settings.write_text(settings.format(heard=self.heard, lead=lead_ms), encoding="utf-8")
         self.log = home / "board.log"
         self.process: asyncio.subprocess.Process | None = None
+        self.kept = False
+        """Whether somebody starts it again when it ends."""
 
     async def run(
         self, *words: str, stdin: bytes = b"", env: dict[str, str] | None = None
@@ -205,7 +207,7 @@ class Board:
             async with asyncio.timeout(WAIT):
                 while True:
                     assert self.process is not None
-                    assert self.process.returncode is None, self.said()
+                    assert self.kept or self.process.returncode is None, self.said()
                     try:
                         if true(status := await self.status()):
                             return status
