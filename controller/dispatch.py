@@ -898,15 +898,17 @@ class Dispatcher:
     def _fold(self, run: Run, terminal: str, report: wire.Report, now: int, out: list[FactRow]) -> bool:
         if terminal not in run.facts:
             return False
-        known = run.facts[terminal]
+        known, tried = run.facts[terminal], run.tried[terminal]
         new: list[tuple[FactKey, FactValue]] = []
         for key, value in _facts(report):
-            if key[0] > max(1, run.tried[terminal].attempt):
+            unsent = key[0] > max(1, tried.attempt)
+            if unsent and (key[1] is State.REFUSED or key[0] > run.policy(terminal).attempts):
                 # It refused a forgery that named our broadcast; we never sent such an attempt.
                 log.warning("%s reports attempt %d of %s: not ours", terminal, key[0], run.id)
             elif key not in known:
                 new.append((key, value))
-        tried = run.tried[terminal]
+                # What it has not refused bore our signature: sent while the disk was full, before a kill.
+                tried = replace(tried, attempt=key[0]) if unsent else tried
         run.inflight.pop(terminal, None)
         if not report.facts:
             run.tried[terminal] = delivery.never_heard(tried, now)

@@ -333,6 +333,26 @@ async def test_a_restarted_controller_goes_on_where_it_was_and_nothing_sounds_ag
     assert all(unit.sounded == ["B1"] for unit in village.units.values())
 
 
+async def test_an_attempt_that_the_killed_controller_could_not_write_down_is_believed(world: World) -> None:
+    """Its disk was full. A refusal proves nothing: anybody can send a forgery to be refused."""
+    late = "sim-00003"
+    world.village.power_off(late)
+    run = await world.send()
+    await world.until(run, lambda: len(run.settled) == len(IDS) - 1)
+
+    def report(*facts: tuple[int, State]) -> None:
+        told = tuple(wire.Fact(attempt, state, wall_ms()) for attempt, state in facts)
+        said = wire.Report(late, "B1", "boot1", 0, told)
+        world.dispatcher.upward(late, seal_report(said, late, report_key(KEYS.secret, late)))
+
+    report((1, State.FAILED), (2, State.REFUSED), (9, State.PLAYED))
+    await world.until(run, lambda: world.states(run)[late] is State.FAILED)
+    assert {attempt for attempt, _, _ in run.facts[late]} == {1}
+    report((2, State.ACCEPTED), (2, State.PLAYED))
+    assert (await world.settled(run))[late] is State.PLAYED
+    assert run.tried[late].attempt == 2
+
+
 async def test_killed_after_the_commit_and_before_the_publish_it_is_published_after_the_restart(
     tmp_path: Path,
 ) -> None:
