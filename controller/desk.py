@@ -520,7 +520,7 @@ class Desk:
             if row.state is BroadcastState.VOICING:
                 log.info("%s was being voiced when the controller ended; voicing it again", row.broadcast.id)
                 waiting.append(row)
-            elif row.done is None:
+            elif row.done is None or row.state is BroadcastState.SENDING:  # or taken up again since
                 await self._dispatcher.resume(row)
             elif row.broadcast.standing and row.state is BroadcastState.DONE:
                 if row.broadcast.expires_ms + STANDING_AFTER_MS > now:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -14,7 +15,7 @@ from alerts.feed import Trust
 from alerts.lifecycle import GONE
 from alerts.model import MsgType, Scope, Status
 from controller.desk import Cancelled, Released
-from controller.store.records import AlertState, BroadcastRow, Outcome
+from controller.store.records import AlertState, BroadcastRow, BroadcastState, Outcome
 from support.county import BEIJING, CONFIG, LIMIT_S, County, a_county, cap
 
 FIRST = "62302341600000_20261122120000"
@@ -315,6 +316,16 @@ async def test_what_a_crash_left_of_a_partial_end_is_done_after_the_restart(
     await county.desk.resume()
     clear = (await until(county, 3))[-1]
     assert set(clear.broadcast.terminals) == county.in_township("曲告纳镇")
+
+
+async def test_what_was_taken_up_again_before_a_kill_goes_on_after_it(county: County) -> None:
+    """Wire time had jumped, and who had refused it as over was owed it."""
+    row = await heard(county, cap())
+    await county.store.set_broadcast(replace(row, state=BroadcastState.SENDING))
+    await county.desk.resume()
+    async with asyncio.timeout(LIMIT_S):
+        while (await county.store.broadcast(row.broadcast.id)).state is not BroadcastState.DONE:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_rise_over_a_smaller_area_tells_nobody_that_it_is_over(county: County) -> None:
