@@ -394,7 +394,9 @@ class Dispatcher:
         if not run.stopping:
             run.row = replace(run.row, state=BroadcastState.STOPPED, stopped_by=entry.who, done=None)
             policy = run.policy()
-            run.settled = {t for t in run.settled if delivery.is_settled(run.facts[t], policy)}
+            run.settled = {
+                t for t in run.settled if delivery.is_settled(run.facts[t], policy, run.tried[t].attempt)
+            }
             run.touch()  # at once: to be silent must not wait for the disk
             await self._ledger.keep(partial(self._store.set_broadcast, run.row, entry, wall_ms()))
             now = self.now()
@@ -928,7 +930,7 @@ class Dispatcher:
         out += [FactRow(run.id, terminal, key, value) for key, value in new]
         # Two reports in three only tell of progress, which settles nothing: 20 % of a report's cost.
         if any(key[1] not in _PROGRESS for key, _ in new):
-            if delivery.is_settled(run.facts[terminal], run.policy(terminal)):
+            if delivery.is_settled(run.facts[terminal], run.policy(terminal), tried.attempt):
                 run.settled.add(terminal)
             elif any(key[1] in (State.FAILED, State.REFUSED) for key, _ in new):
                 run.schedule(terminal, now)

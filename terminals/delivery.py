@@ -274,12 +274,12 @@ class Settled:
 Action = Send | Ask | WaitUntil | GiveUp | Settled
 
 
-def is_settled(facts: Facts, policy: Policy) -> bool:
-    """Whether the terminal's part is over and nothing more will be tried."""
-    return _is_settled(facts, shown(facts), policy)
+def is_settled(facts: Facts, policy: Policy, attempt: int = 0) -> bool:
+    """Whether the terminal's part is over and nothing more will be tried. `attempt`: the highest sent."""
+    return _is_settled(facts, shown(facts), policy, attempt)
 
 
-def _is_settled(facts: Facts, seen: Shown, policy: Policy) -> bool:
+def _is_settled(facts: Facts, seen: Shown, policy: Policy, attempt: int) -> bool:
     if policy.standing and policy.stopping:
         # Played or failed by hand, it is kept for the next one: not over before it says so.
         over = any(state in (State.CANCELLED, State.EXPIRED) for _, state, _ in facts)
@@ -290,9 +290,11 @@ def _is_settled(facts: Facts, seen: Shown, policy: Policy) -> bool:
         case State.PLAYED | State.CANCELLED | State.EXPIRED:
             return True
         case State.REFUSED | State.FAILED if policy.stopping:
-            # Not over before it says so: its stand-in may sound, or ours be on its way behind a forgery.
+            # Not over before it says so: its stand-in may sound, or ours be on its way, a further attempt or
+            # behind a forgery.
             cancelled = any(state is State.CANCELLED for _, state, _ in facts)
-            return cancelled or not (may_stand_in(facts) or may_be_forged(facts))
+            coming = attempt > seen.attempt or may_be_forged(facts)
+            return cancelled or not (coming or may_stand_in(facts))
         case State.REFUSED | State.FAILED:
             again = seen.reason in _RETRYABLE or (policy.moved and seen.reason == OVER)
             return not again or seen.attempt >= policy.attempts
@@ -306,7 +308,7 @@ def next_action(facts: Facts, tried: Tried, now: int, policy: Policy) -> Action:
     """What to do for this delivery at `now`. Total: every reachable delivery gets exactly one answer, and
     a WaitUntil always lies after `now`, so the loop always makes progress."""
     seen = shown(facts)
-    if _is_settled(facts, seen, policy):
+    if _is_settled(facts, seen, policy, tried.attempt):
         return Settled()
     over = now >= policy.expires
     # What started just before expiry may still be playing; its outcome is asked for that long and a minute.

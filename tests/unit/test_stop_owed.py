@@ -15,6 +15,7 @@ from terminals.delivery import (
     Settled,
     State,
     Tried,
+    WaitUntil,
     is_settled,
     may_stand_in,
     next_action,
@@ -61,3 +62,13 @@ def test_a_stop_that_is_never_answered_ends_all_the_same() -> None:
     known = facts((1, State.FAILED, "fetch"))
     over = STOPPING.expires + 80_000
     assert next_action(known, replace(SENT, unanswered=40), over, STOPPING) == GiveUp()
+
+
+def test_a_further_attempt_that_is_on_its_way_is_owed_the_stop_too() -> None:
+    """It was refused as over by a board whose clock was a day ahead, and sent again in that board's time."""
+    refused = facts((1, State.REFUSED, "expired"))
+    assert is_settled(refused, STOPPING, 1)
+    assert not is_settled(refused, STOPPING, 2)
+    assert isinstance(next_action(refused, Tried(2, sent=1_000), 1_100, STOPPING), WaitUntil)
+    assert isinstance(next_action(refused, Tried(2, sent=1_000), 2_000, STOPPING), Ask)
+    assert is_settled(facts((1, State.REFUSED, "expired"), (1, State.CANCELLED, "stopped")), STOPPING, 2)
