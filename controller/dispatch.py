@@ -918,7 +918,7 @@ class Dispatcher:
             return True
         if tried.heard == 0 and tried.unanswered == 1:  # an answer to the first publish, not to a repeat
             run.spread = max(run.spread, now - tried.sent)
-        run.tried[terminal] = Tried(tried.attempt, tried.sent, heard=now)
+        run.tried[terminal] = delivery.answered(tried, now, fruitless=run.stopping and not new)
         if not new:
             return False
         run.heard = now

@@ -352,6 +352,12 @@ def never_heard(tried: Tried, now: int) -> Tried:
     return replace(tried, heard=now) if tried.heard else replace(tried, sent=0, heard=now, unanswered=0)
 
 
+def answered(tried: Tried, now: int, *, fruitless: bool) -> Tried:
+    """After a report at `now`. `fruitless`: a stop was asked for, and it says nothing that was not known. That
+    is no answer, or one that does not obey would be told three times a second until the end."""
+    return Tried(tried.attempt, tried.sent, now, tried.unanswered if fruitless else 0)
+
+
 def _patience(tried: Tried, policy: Policy) -> int:
     """Silence to bear after the last word: `quiet` for the first three, which a busy broker may have dropped
     among many, then doubling with each unanswered one."""

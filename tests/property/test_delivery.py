@@ -223,6 +223,24 @@ def test_question_and_answer_do_not_chase_each_other(state: State, stopping: boo
     pytest.fail(f"{words} words within {now} ms")
 
 
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.PLAYING, State.INTERRUPTED])
+def test_who_answers_a_stop_and_does_not_obey_is_told_ever_less_often(state: State) -> None:
+    known = {(1, state, ""): (0, "")}
+    policy = replace(POLICY, stopping=True)
+    tried, now, words = Tried(attempt=1, unanswered=1), 0, 0
+    while words <= 60:
+        match delivery.next_action(known, tried, now, policy):
+            case WaitUntil(at):
+                now = at
+            case Ask():
+                words += 1
+                told = replace(tried, sent=now, unanswered=tried.unanswered + 1)
+                tried = delivery.answered(told, now + 20, fruitless=True)
+            case _:
+                return
+    pytest.fail(f"{words} stops within {now} ms")
+
+
 def test_a_broken_download_is_tried_again_and_a_dead_amplifier_is_not() -> None:
     broken = World(0.0, random.Random(1), fails=("hash-mismatch",))
     assert delivery.shown(broken.run(POLICY)).attempt == 2
