@@ -353,8 +353,8 @@ def never_heard(tried: Tried, now: int) -> Tried:
 
 
 def answered(tried: Tried, now: int, *, fruitless: bool) -> Tried:
-    """After a report at `now`. `fruitless`: a stop was asked for, and it says nothing that was not known. That
-    is no answer, or one that does not obey would be told three times a second until the end."""
+    """After a report at `now`. `fruitless`: a stop was asked for, and it says nothing new. That is no answer,
+    or one that does not obey would be told three times a second until the end."""
     return Tried(tried.attempt, tried.sent, now, tried.unanswered if fruitless else 0)
 
 
